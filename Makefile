@@ -1,0 +1,97 @@
+# `make` lists what there is. Each target installs what it needs: Python packages into .venv, Debian's packages (the
+# browsers and curl, for the tests) only if they are missing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# node and npm come with the development packages; js/ and the tests find them there
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/runtime ## play tic-tac-toe in two browser windows
+	$(BIN)/pushline demo $(DEMO)
+
+.PHONY: test
+test: check js unit e2e coverage ## everything that has to pass, some minutes
+
+.PHONY: check
+check: $(VENV)/development ## format, lint, types, layers, generated files
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/generate.py --check
+
+.PHONY: unit
+unit: $(VENV)/development ## tests without sockets, and the conformance suites
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest --ignore=tests/e2e
+
+.PHONY: js
+js: $(VENV)/development js/node_modules/.package-lock.json ## the page's script: types, tests, a fresh bundle
+	cd js && npm run --silent check && npm test --silent
+	cd js && npm run --silent build -- --check
+
+.PHONY: e2e
+e2e: $(VENV)/development system ## tests with real browsers, processes and sockets
+	$(BIN)/coverage run -m pytest tests/e2e
+
+.PHONY: coverage
+coverage: $(VENV)/development ## what the tests before it have covered
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+.PHONY: system
+system:
+	@tools/system-packages curl chromium firefox-esr fonts-dejavu-core
+
+.PHONY: fix
+fix: $(VENV)/development ## format, and mend what a tool can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: generate
+generate: $(VENV)/development ## write every file that is made from another
+	$(BIN)/python tools/generate.py
+	cd js && npm ci --silent && npm run --silent build
+
+.PHONY: lock
+lock: $(VENV)/development ## choose versions anew and pin them with their hashes
+	$(BIN)/pip install --quiet --upgrade uv
+	for options in "--group dev -o requirements-dev.txt" "--extra demo --group build -o requirements.txt"; do \
+	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command "make lock" pyproject.toml $$options || exit 1; done
+	cd js && npm update --silent
+
+.PHONY: audit
+audit: $(VENV)/development ## look for known weaknesses in what is installed (asks advisory services)
+	$(BIN)/pip install --quiet --upgrade pip-audit
+	tools/audit
+
+.PHONY: clean
+clean: ## forget what was installed and made
+	rm -rf $(VENV) js/node_modules build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# -- what the targets stand on -------------------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Pushline needs Python 3.11 or newer: make PYTHON=python3.13 …"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing: apt-get install -y python3-venv"; exit 1; }
+
+$(VENV)/runtime: requirements.txt pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/development: requirements-dev.txt $(VENV)/runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+js/node_modules/.package-lock.json: js/package-lock.json
+	cd js && npm ci --silent
+	@touch $@
