@@ -1,0 +1,77 @@
+"""The values that cross every border: ids, client ids, policies, messages, statuses (contract, section 1)."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Final, Literal
+
+import msgspec
+
+MAX_CLIENT_ID_BYTES: Final = 256
+DEFAULT_DURATION_MINUTES: Final = 120
+MAX_DURATION_MINUTES: Final = 1440
+
+Status = Literal["sent", "queued", "no_channel"]
+"""What became of a send (contract, G6)."""
+
+
+class Policy(Enum):
+    """Who receives when several pages of one client id are open (contract, G7)."""
+
+    REPLACE = "replace"
+    SHARE = "share"
+
+
+# An id is one 63-bit integer inside Pushline, so that "after" is one comparison and SQLite's rowid order is the order
+# of sending: 43 bits of milliseconds (until the year 2248), 20 bits of counter. Outside it is `<milliseconds>-<n>`.
+COUNTER_BITS: Final = 20
+_COUNTER_MASK: Final = (1 << COUNTER_BITS) - 1
+_MAX_MS: Final = (1 << 43) - 1
+_ID: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,6})", re.ASCII)
+
+
+def format_id(number: int) -> str:
+    """The text of an id: ``<milliseconds>-<n>``."""
+    return f"{number >> COUNTER_BITS}-{number & _COUNTER_MASK}"
+
+
+def parse_id(text: str) -> int | None:
+    """The number of an id, or None when ``text`` is not an id of this form."""
+    match = _ID.fullmatch(text)
+    if match is None:
+        return None
+    milliseconds, counter = int(match[1]), int(match[2])
+    if milliseconds > _MAX_MS or counter > _COUNTER_MASK:
+        return None
+    return milliseconds << COUNTER_BITS | counter
+
+
+def id_at(seconds: float) -> int:
+    """The first id of a moment given in unix seconds."""
+    return int(seconds * 1000) << COUNTER_BITS
+
+
+def is_client_id(text: str) -> bool:
+    """Whether ``text`` may name a receiver: 1 to 256 bytes of UTF-8, any characters."""
+    if not text or len(text) > MAX_CLIENT_ID_BYTES:
+        return False
+    if text.isascii():
+        return True
+    try:
+        return len(text.encode()) <= MAX_CLIENT_ID_BYTES
+    except UnicodeEncodeError:  # a lone surrogate is no UTF-8
+        return False
+
+
+class Message(msgspec.Struct, gc=False):
+    """A message on its way to pages.
+
+    ``id`` is its number, ``previous`` the channel's id before it, by which a session sees a hole, ``data`` its UTF-8
+    bytes. ``wire`` belongs to the transports: the frame, built once even when many connections get it.
+    """
+
+    id: int
+    previous: int
+    data: bytes
+    wire: bytes | None = None

@@ -1,0 +1,88 @@
+# Generated from spec/codes.json by `make generate`. Do not edit.
+"""Every close code (contract, W8) and every problem code (section 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class CloseCode:
+    """How a connection ends: ``ends`` says that the socket ends with it; ``http`` is the same on HTTP."""
+
+    code: int
+    name: str
+    http: int | None
+    ends: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemCode:
+    """How a request is refused: the stable name, the HTTP status and the title."""
+
+    code: str
+    status: int
+    title: str
+
+
+NORMAL: Final = 1000
+GOING_AWAY: Final = 1001
+INTERNAL_ERROR: Final = 1011
+PROTOCOL_ERROR: Final = 4400
+INVALID_TOKEN: Final = 4401
+ORIGIN_NOT_ALLOWED: Final = 4403
+TOKEN_EXPIRED: Final = 4408
+REPLACED: Final = 4409
+REVOKED: Final = 4410
+DISCONNECTED: Final = 4411
+TOO_MANY: Final = 4503
+TOO_SLOW: Final = 4513
+
+CLOSES: Final = MappingProxyType(
+    {
+        NORMAL: CloseCode(NORMAL, "normal", None, False, "The connection was closed in good order."),
+        GOING_AWAY: CloseCode(GOING_AWAY, "going_away", 503, False, "The server is going away."),
+        INTERNAL_ERROR: CloseCode(INTERNAL_ERROR, "internal_error", 500, False, "An error happened in the server."),
+        PROTOCOL_ERROR: CloseCode(PROTOCOL_ERROR, "protocol_error", 400, True, "The page sent something that the protocol does not know."),
+        INVALID_TOKEN: CloseCode(INVALID_TOKEN, "invalid_token", 401, True, "The token is forged, malformed or was revoked before connecting."),
+        ORIGIN_NOT_ALLOWED: CloseCode(ORIGIN_NOT_ALLOWED, "origin_not_allowed", 403, True, "Pages of this origin are not allowed to connect."),
+        TOKEN_EXPIRED: CloseCode(TOKEN_EXPIRED, "token_expired", 401, True, "The token has expired."),
+        REPLACED: CloseCode(REPLACED, "replaced", 409, True, "Another page of this client id holds the place."),
+        REVOKED: CloseCode(REVOKED, "revoked", 401, True, "The token was revoked while connected."),
+        DISCONNECTED: CloseCode(DISCONNECTED, "disconnected", 409, True, "The application closed the connections of this client id."),
+        TOO_MANY: CloseCode(TOO_MANY, "too_many", 503, False, "The server takes no more connections at the moment."),
+        TOO_SLOW: CloseCode(TOO_SLOW, "too_slow", None, False, "The page took no byte for the ping timeout."),
+    }
+)
+
+PROBLEMS: Final = MappingProxyType(
+    {
+        "malformed_request": ProblemCode("malformed_request", 400, "The request is not well-formed HTTP"),
+        "malformed_json": ProblemCode("malformed_json", 400, "The body is not the JSON that this address takes"),
+        "unknown_field": ProblemCode("unknown_field", 400, "The body has a field that is not known here"),
+        "unknown_parameter": ProblemCode("unknown_parameter", 400, "The query has a parameter that is not known here"),
+        "invalid_client_id": ProblemCode("invalid_client_id", 400, "The client id is not 1 to 256 bytes of UTF-8"),
+        "invalid_duration": ProblemCode("invalid_duration", 400, "The duration is not a whole number of minutes from 1 to 1440"),
+        "invalid_policy": ProblemCode("invalid_policy", 400, "The policy is not one of those that this server knows"),
+        "invalid_message": ProblemCode("invalid_message", 400, "The message is empty or not UTF-8"),
+        "invalid_ttl": ProblemCode("invalid_ttl", 400, "The ttl is not a number of seconds above 0"),
+        "invalid_key": ProblemCode("invalid_key", 400, "The idempotency key is not 1 to 255 bytes"),
+        "unauthorized": ProblemCode("unauthorized", 401, "The API key is missing or wrong"),
+        "origin_not_allowed": ProblemCode("origin_not_allowed", 403, "Pages of this origin are not allowed to connect"),
+        "not_found": ProblemCode("not_found", 404, "There is nothing at this address"),
+        "method_not_allowed": ProblemCode("method_not_allowed", 405, "This address does not take this method"),
+        "message_too_long": ProblemCode("message_too_long", 413, "The message is longer than the server takes"),
+        "body_too_large": ProblemCode("body_too_large", 413, "The body is larger than this address takes"),
+        "too_many_targets": ProblemCode("too_many_targets", 413, "The batch has more than 10,000 targets"),
+        "unsupported_encoding": ProblemCode("unsupported_encoding", 415, "The body has a Content-Encoding that is not known here"),
+        "upgrade_required": ProblemCode("upgrade_required", 426, "This address speaks WebSocket"),
+        "uri_too_long": ProblemCode("uri_too_long", 414, "The address is longer than the server takes"),
+        "headers_too_large": ProblemCode("headers_too_large", 431, "The headers are larger than the server takes"),
+        "internal_error": ProblemCode("internal_error", 500, "An error happened in the server"),
+        "unavailable": ProblemCode("unavailable", 503, "The server does not take requests at the moment"),
+        "store_full": ProblemCode("store_full", 507, "The store cannot keep more"),
+    }
+)

@@ -1,0 +1,123 @@
+"""The one table of settings: flags, environment variables, ``--help`` and docs/reference/settings.md come from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from pushline.errors import ConfigurationError
+
+
+def _setting(default: Any, help: str, *, metavar: str, flag: str = "", low: float = 0, high: float = 0) -> Any:
+    """A row of the table. ``low`` and ``high`` bound a number (``high`` 0: no upper bound)."""
+    row = {"help": help, "metavar": metavar, "flag": flag, "low": low, "high": high}
+    if isinstance(default, list):
+        return field(default_factory=lambda: tuple(default), metadata=row)
+    return field(default=default, metadata=row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a Pushline server behaves (contract, R1)."""
+
+    listen: str = _setting("127.0.0.1:8080", "The address to serve on. Port 0 takes a free one.", metavar="HOST:PORT")
+    store: str = _setting(
+        "sqlite",
+        "Where channels and messages live: `sqlite` (in the data dir) or `memory` (gone with the process).",
+        metavar="URL",
+    )
+    data_dir: Path = _setting(
+        Path("pushline-data"),
+        "The folder of the database and of secrets that were made. It belongs to one process.",
+        metavar="DIR",
+    )
+    allowed_origins: tuple[str, ...] = _setting(
+        [],
+        "An origin whose pages may connect, such as https://app.example.com; may be repeated. "
+        "With none listed the token alone admits. The variable takes several, separated by spaces.",
+        metavar="ORIGIN",
+        flag="--allowed-origin",
+    )
+    ping_interval: float = _setting(25.0, "Seconds between two pings to a page.", metavar="SECONDS", low=0.1, high=3600)
+    ping_timeout: float = _setting(
+        10.0, "Seconds that a page has to answer a ping.", metavar="SECONDS", low=0.1, high=3600
+    )
+    grace: float = _setting(
+        3.0,
+        "Seconds that a page which vanished without a word keeps its place.",
+        metavar="SECONDS",
+        low=0,
+        high=3600,
+    )
+    retention: float = _setting(
+        120.0, "Minutes that a message is kept for a page that is away.", metavar="MINUTES", low=1, high=10080
+    )
+    max_channel_messages: int = _setting(
+        1000, "Messages kept for one channel; the oldest goes first.", metavar="COUNT", low=1
+    )
+    max_channel_bytes: int = _setting(
+        1 << 20, "Bytes of messages kept for one channel; the oldest goes first.", metavar="BYTES", low=1
+    )
+    max_message_bytes: int = _setting(
+        32767, "The longest message that is accepted.", metavar="BYTES", low=1, high=1 << 20
+    )
+    log_level: str = _setting(
+        "info", "What is logged: `debug`, `info`, `warning` or `error` and what is graver.", metavar="LEVEL"
+    )
+    log_format: str = _setting(
+        "text", "How log lines look: `text` for people, `json` for programs.", metavar="text|json"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table, as flags and documents show it."""
+
+    name: str
+    flag: str
+    variable: str
+    kind: type
+    many: bool
+    default: Any
+    help: str
+    metavar: str
+    low: float
+    high: float
+
+    @property
+    def shown_default(self) -> str:
+        """The default as one would type it, empty for none."""
+        if self.many:
+            return " ".join(self.default)
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+
+    def check(self, value: Any) -> None:
+        """Raise :class:`ConfigurationError` when ``value`` is out of bounds."""
+        if self.kind not in (int, float):
+            return
+        if value < self.low or (self.high and value > self.high):
+            top = f" and at most {self.high:g}" if self.high else ""
+            raise ConfigurationError(f"{self.flag} must be at least {self.low:g}{top}, not {value:g}.")
+
+
+def settings_table() -> Iterator[Setting]:
+    """Every setting, in the order in which documents list them."""
+    kinds = {"str": str, "int": int, "float": float, "Path": Path, "tuple[str, ...]": str}
+    for row in fields(Settings):
+        meta = row.metadata
+        many = row.default is MISSING
+        flag = meta["flag"] or "--" + row.name.replace("_", "-")
+        yield Setting(
+            name=row.name,
+            flag=flag,
+            variable="PUSHLINE_" + flag[2:].replace("-", "_").upper(),
+            kind=kinds[str(row.type)],
+            many=many,
+            default=row.default_factory() if row.default_factory is not MISSING else row.default,
+            help=meta["help"],
+            metavar=meta["metavar"],
+            low=meta["low"],
+            high=meta["high"],
+        )
