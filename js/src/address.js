@@ -1,0 +1,29 @@
+/** Where to connect (contract, J1). Pure. */
+
+/** The folder of everything that a page touches on a server (contract, section 3), on the page's own origin. */
+export const DEFAULT_BASE = "/_ah/channel/";
+
+/**
+ * The folder of a script's own address, for a script that has one to connect to.
+ *
+ * @param {string | undefined} script
+ */
+export function folderOf(script) {
+  return script && /^https?:/.test(script) ? new URL(".", script).href : DEFAULT_BASE;
+}
+
+/**
+ * The WebSocket address below `base`: an origin (`https://push.example.com`), or a folder with or without its last
+ * slash, absolute or relative to the page.
+ *
+ * @param {string} base
+ * @param {string | undefined} page the page's own address
+ */
+export function connectAddress(base, page) {
+  const address = new URL(base, page);
+  address.protocol = address.protocol.replace(/^http/, "ws");
+  if (address.pathname === "/") address.pathname = DEFAULT_BASE;
+  address.pathname = `${address.pathname.replace(/\/$/, "")}/connect`;
+  address.search = address.hash = "";
+  return address.href;
+}

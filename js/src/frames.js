@@ -1,0 +1,55 @@
+/**
+ * The frames of the wire (contract, W2 and W3): texts to values and back. Pure.
+ *
+ * A message is `<id> <data>`; every other frame is a JSON object, so the first character tells them apart.
+ */
+
+/** @typedef {{id: string, data: string}} Message What was sent to the page, with the id it has in its channel. */
+/**
+ * @typedef {object} Open The first frame of a connection; its times are in seconds.
+ * @property {"open"} type
+ * @property {string} client_id
+ * @property {string} cursor
+ * @property {boolean} gap
+ * @property {number} ping
+ * @property {number} timeout
+ * @property {number} expires_in
+ */
+/** @typedef {{type: "gap", cursor: string}} Gap */
+/** @typedef {{type: "ping"}} Ping */
+/** @typedef {Open | Gap | Ping} Frame The frames that a page acts on; it may get others and ignores them. */
+
+/**
+ * Reads what came over a connection.
+ *
+ * @param {unknown} text
+ * @returns {Message | Frame | null} null for what this version of the wire does not know
+ */
+export function parse(text) {
+  if (typeof text !== "string") return null; // a binary frame
+  if (text[0] === "{") return parseFrame(text);
+  const space = text.indexOf(" ");
+  return space > 0 ? { id: text.slice(0, space), data: text.slice(space + 1) } : null;
+}
+
+/**
+ * @param {string} text
+ * @returns {Frame | null}
+ */
+function parseFrame(text) {
+  try {
+    const frame = JSON.parse(text);
+    return typeof frame.type === "string" ? frame : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Says that everything up to `id` was handed to `onmessage`.
+ *
+ * @param {string} id
+ */
+export function ack(id) {
+  return JSON.stringify({ type: "ack", id });
+}

@@ -1,0 +1,54 @@
+/**
+ * The script of `/_ah/channel/jsapi`: the Channel API of App Engine, and the same API for today's pages.
+ *
+ * ```html
+ * <script src="https://push.example.com/_ah/channel/jsapi"></script>
+ * <script>
+ *   const socket = new goog.appengine.Channel(token).open({
+ *     onopen() { console.log("connected"); },
+ *     onmessage({ data }) { console.log("got", data); },
+ *     onerror({ code, description }) { console.log("finished:", code, description); },
+ *     onclose() { console.log("closed"); },
+ *   });
+ * </script>
+ * ```
+ *
+ * It connects to the server that it came from, unless the option `url` or `goog.appengine.Socket.BASE_URL` says
+ * otherwise. It adds `goog.appengine` to a `goog` that is there, such as Closure Library's, and leaves no other global.
+ *
+ * @module
+ */
+
+import { DEFAULT_BASE, folderOf } from "./address.js";
+import { Channel as AnyChannel } from "./channel.js";
+import { browser } from "./environment.js";
+import { Socket } from "./socket.js";
+
+// The document knows the script only while it runs.
+const script = /** @type {HTMLScriptElement | null} */ (document.currentScript);
+const home = folderOf(script?.src);
+
+const ScriptSocket = Object.assign(Socket, {
+  /** Programs of the old API set it to reach another server; it is read at `open()`. */
+  BASE_URL: DEFAULT_BASE,
+  /** Programs of the old API set it; nothing is polled here. */
+  POLLING_TIMEOUT_MS: 500,
+});
+
+const environment = browser(() => (ScriptSocket.BASE_URL === DEFAULT_BASE ? home : ScriptSocket.BASE_URL));
+
+class Channel extends AnyChannel {
+  /**
+   * @param {string} token
+   * @param {import("./socket.js").Options} [options]
+   */
+  constructor(token, options) {
+    super(token, options ?? {}, environment);
+  }
+}
+
+/** @type {{goog?: {appengine?: {Channel?: typeof Channel, Socket?: typeof ScriptSocket}}}} */
+const page = /** @type {any} */ (window);
+page.goog ??= {};
+page.goog.appengine ??= {};
+if (!page.goog.appengine.Channel) Object.assign(page.goog.appengine, { Channel, Socket: ScriptSocket });

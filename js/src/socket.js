@@ -1,0 +1,86 @@
+/** What the page's program holds (contract, section 6, and the old API that it stands for). */
+
+import { connectAddress } from "./address.js";
+import { ConnectionMachine, ReadyState } from "./connection.js";
+import { Driver } from "./driver.js";
+
+/**
+ * The functions that a socket calls, always as its own methods. Any of them may be missing.
+ *
+ * @typedef {object} Handlers
+ * @property {((this: Socket) => void) | null} [onopen] the socket is ready; once, before any message
+ * @property {((this: Socket, message: {data: string}) => void) | null} [onmessage] `data` is the text that was sent
+ * @property {((this: Socket, error: {code: number, description: string}) => void) | null} [onerror]
+ *   the socket is finished for this reason; `onclose` follows
+ * @property {((this: Socket) => void) | null} [onclose] the socket is finished; once, and the last of all
+ * @property {((this: Socket, event: {attempt: number, delay: number}) => void) | null} [onreconnecting]
+ *   there is no connection; the next attempt to get one is made in `delay` milliseconds
+ * @property {((this: Socket) => void) | null} [onreconnect] there is a connection again, and nothing was lost
+ * @property {((this: Socket) => void) | null} [ongap] messages before the next one are lost: fetch the present state
+ */
+
+/**
+ * @typedef {object} Options
+ * @property {string} [url] the server: its origin, or the folder under which it answers
+ * @property {number} [giveUpAfter] milliseconds without a connection after which the socket is finished with the error
+ *   503 `No+connection.`; without it, when the token expires
+ */
+
+/** The receiving end of a channel. It outlives its connections: it reconnects, and goes on where it was. */
+export class Socket {
+  static ReadyState = ReadyState;
+
+  #machine;
+  #driver;
+
+  /**
+   * Made by `Channel.open()`.
+   *
+   * @param {string} token
+   * @param {Handlers} handlers
+   * @param {Options} options
+   * @param {import("./environment.js").Environment} environment
+   */
+  constructor(token, handlers, options, environment) {
+    // Copied, one by one: what becomes of the handler object later has no effect, what is set here later has.
+    this.onopen = handlers.onopen;
+    this.onmessage = handlers.onmessage;
+    this.onerror = handlers.onerror;
+    this.onclose = handlers.onclose;
+    this.onreconnecting = handlers.onreconnecting;
+    this.onreconnect = handlers.onreconnect;
+    this.ongap = handlers.ongap;
+
+    this.#machine = new ConnectionMachine({
+      token,
+      page: environment.pageId(),
+      giveUpAfter: options.giveUpAfter,
+      random: environment.random,
+    });
+    const address = connectAddress(options.url ?? environment.base(), environment.pageAddress());
+    this.#driver = new Driver(this.#machine, address, environment, (name, event) => {
+      try {
+        // The machine tells each handler what it expects; the compiler cannot see that through the name.
+        /** @type {any} */ (this)[name]?.(event);
+      } catch (error) {
+        environment.report(error);
+      }
+    });
+    this.#driver.open();
+  }
+
+  /** One of `Socket.ReadyState`. A socket that reconnects stays OPEN. */
+  get readyState() {
+    return this.#machine.readyState;
+  }
+
+  /** Ends the socket at once. `onclose` follows in a later task, and nothing after it. */
+  close() {
+    this.#driver.close();
+  }
+
+  /** A channel goes one way: the page talks to its application by requests of its own. */
+  send() {
+    return false;
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * WebSocket as a transport (contract, W1).
+ *
+ * A transport is whatever has the shape of a WebSocket: `onmessage({data})` for each frame, `onclose({code, reason})`
+ * once, `send(text)` and `close(code)`. Making one never throws, and nothing is called in the task that made it.
+ */
+
+/**
+ * @typedef {object} Transport
+ * @property {((event: {data: unknown}) => void) | null} onmessage
+ * @property {((event: {code: number, reason: string}) => void) | null} onclose
+ * @property {(text: string) => void} send
+ * @property {(code?: number) => void} close
+ */
+
+/** The code of browsers for a connection that ended without one. */
+const ABNORMAL_CLOSURE = 1006;
+
+/**
+ * @param {object} request
+ * @param {string} request.address
+ * @param {string} request.token
+ * @param {string} request.page
+ * @param {string} request.after the cursor to resume from, if there is one
+ * @param {Pick<import("../environment.js").Environment, "WebSocket" | "setTimeout">} environment
+ * @returns {Transport}
+ */
+export function openWebSocket({ address, token, page, after }, { WebSocket, setTimeout }) {
+  const url = new URL(address);
+  url.searchParams.set("page", page);
+  if (after) url.searchParams.set("after", after);
+  try {
+    return new WebSocket(url.href, ["pushline.v1", `pushline.token.${token}`]);
+  } catch (error) {
+    // An https page that wants a ws: address, say. The text of the error may quote the token, its name does not.
+    const reason = error instanceof Error ? error.name : "";
+    /** @type {Transport} */
+    const transport = { onmessage: null, onclose: null, send() {}, close() {} };
+    setTimeout(() => transport.onclose?.({ code: ABNORMAL_CLOSURE, reason }), 0);
+    return transport;
+  }
+}
