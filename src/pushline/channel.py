@@ -1,0 +1,58 @@
+"""Channels of the Pushline that the environment names (contract, Y1).
+
+::
+
+    from pushline import channel
+
+    token = channel.create_channel("ann", duration_minutes=120)
+    channel.send_message("ann", "hello")
+
+These functions are the methods of one :class:`pushline.Client` for the whole process, made at the first call from
+``PUSHLINE_URL`` and ``PUSHLINE_API_KEY``. They may be called from any thread, and on both sides of a fork. Inside an
+event loop use :class:`pushline.AsyncClient`, whose methods have the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from pushline.client.requests import Item
+from pushline.client.results import SendResult, TargetResult
+from pushline.client.sync import Client
+from pushline.messages import DEFAULT_DURATION_MINUTES
+
+__all__ = ["create_channel", "send_json", "send_many", "send_message"]
+
+
+def create_channel(
+    client_id: str, duration_minutes: int = DEFAULT_DURATION_MINUTES, *, policy: str | None = None
+) -> str:
+    """Return a new token for ``client_id``: see :meth:`pushline.Client.create_channel`."""
+    return _client().create_channel(client_id, duration_minutes, policy=policy)
+
+
+def send_message(
+    client_id: str, message: str | bytes, *, idempotency_key: str | None = None, ttl: float | None = None
+) -> SendResult:
+    """Send a text to ``client_id``: see :meth:`pushline.Client.send_message`."""
+    return _client().send_message(client_id, message, idempotency_key=idempotency_key, ttl=ttl)
+
+
+def send_json(
+    client_id: str, value: object, *, idempotency_key: str | None = None, ttl: float | None = None
+) -> SendResult:
+    """Send a value as JSON to ``client_id``: see :meth:`pushline.Client.send_json`."""
+    return _client().send_json(client_id, value, idempotency_key=idempotency_key, ttl=ttl)
+
+
+def send_many(items: Iterable[Item]) -> list[TargetResult]:
+    """Send several messages at once: see :meth:`pushline.Client.send_many`."""
+    return _client().send_many(items)
+
+
+@cache
+def _client() -> Client:
+    # No lock: threads that race here make a client too many, which is harmless, and a lock could be held while another
+    # thread forks.
+    return Client()

@@ -1,0 +1,100 @@
+"""The client for programs with an event loop, over aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import aiohttp
+from yarl import URL
+
+from pushline.client import requests
+from pushline.client.endpoint import Endpoint
+from pushline.client.requests import ApiRequest, ApiResponse, Item
+from pushline.client.results import SendResult, TargetResult
+from pushline.client.retry import Tries
+from pushline.messages import DEFAULT_DURATION_MINUTES
+
+
+class AsyncClient:
+    """The methods of :class:`pushline.Client` as coroutines: see there for arguments, results and errors.
+
+    One client belongs to one event loop, that of its first call, in which it opens its connections. Use it as an async
+    context manager, or close it at the end.
+    """
+
+    def __init__(self, url: str | None = None, api_key: str | None = None, *, timeout: float = 10.0) -> None:
+        self._endpoint = Endpoint.find(url, api_key)
+        self._timeout = timeout
+        self._session: aiohttp.ClientSession | None = None
+
+    async def create_channel(
+        self, client_id: str, duration_minutes: int = DEFAULT_DURATION_MINUTES, *, policy: str | None = None
+    ) -> str:
+        """Return a new token for ``client_id``: see :meth:`pushline.Client.create_channel`."""
+        return requests.parse_token(await self._ask(requests.create_channel(client_id, duration_minutes, policy)))
+
+    async def send_message(
+        self,
+        client_id: str,
+        message: str | bytes,
+        *,
+        idempotency_key: str | None = None,
+        ttl: float | None = None,
+    ) -> SendResult:
+        """Send a text to ``client_id``: see :meth:`pushline.Client.send_message`."""
+        return requests.parse_sent(await self._ask(requests.send_message(client_id, message, idempotency_key, ttl)))
+
+    async def send_json(
+        self, client_id: str, value: object, *, idempotency_key: str | None = None, ttl: float | None = None
+    ) -> SendResult:
+        """Send a value as JSON to ``client_id``: see :meth:`pushline.Client.send_json`."""
+        return requests.parse_sent(await self._ask(requests.send_json(client_id, value, idempotency_key, ttl)))
+
+    async def send_many(self, items: Iterable[Item]) -> list[TargetResult]:
+        """Send several messages at once: see :meth:`pushline.Client.send_many`."""
+        return requests.parse_sent_many(await self._ask(requests.send_many(items)))
+
+    async def close(self) -> None:
+        """Close the connections. A later call opens new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient(url={self._endpoint.url!r})"
+
+    async def _ask(self, request: ApiRequest) -> ApiResponse:
+        tries = Tries(self._endpoint.url, request)
+        while True:
+            try:
+                return await self._exchange(request)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                pause = tries.pause_after(error, sent=not isinstance(error, aiohttp.ClientConnectorError))
+            await asyncio.sleep(pause)
+
+    async def _exchange(self, request: ApiRequest) -> ApiResponse:
+        if self._session is None:
+            self._session = self._open_session()
+        async with self._session.request(
+            request.method,
+            URL(self._endpoint.url + request.target, encoded=True),
+            data=request.body,
+            headers=request.headers,
+            allow_redirects=False,
+        ) as answer:
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            return ApiResponse(answer.status, headers, await answer.read())
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            headers=self._endpoint.headers,
+            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )

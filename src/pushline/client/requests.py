@@ -1,0 +1,176 @@
+"""The application's HTTP API (contract, section 4) as pure functions: calls to requests, answers to results.
+
+No I/O happens here. The clients add the API key, move the bytes, and share everything else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Required, TypedDict, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from pushline.client.results import SendResult, TargetResult
+from pushline.errors import RequestRefused
+
+# The client id travels in the query: proxies decode `%2F` in a path, and URL libraries fold `.` and `..` there.
+_MESSAGES_OF_CLIENT: Final = "/v1/clients/-/messages"
+_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
+_JSON: Final = "application/json"
+_TEXT: Final = "text/plain; charset=utf-8"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """A request to Pushline, but for its address and the API key.
+
+    ``repeatable`` tells that it takes effect once even when it is made twice.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    repeatable: bool = False
+
+    @property
+    def target(self) -> str:
+        """Path and query, percent-encoded."""
+        if not self.query:
+            return self.path
+        return f"{self.path}?{urlencode(self.query, safe='', quote_via=quote)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiResponse:
+    """What came back. The names of ``headers`` are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Item(TypedDict, total=False):
+    """One item of ``send_many``: ``to`` with either ``data`` or ``json``.
+
+    ``to`` is a client id or several, ``data`` a text, ``json`` any value that JSON can carry, ``key`` an idempotency
+    key, ``ttl`` the seconds for which the message is kept.
+    """
+
+    to: Required[str | list[str]]
+    data: str | bytes
+    json: Any
+    key: str
+    ttl: float
+
+
+def create_channel(client_id: str, duration_minutes: int, policy: str | None) -> ApiRequest:
+    """Ask for a token (contract, A1)."""
+    channel: dict[str, object] = {"client_id": client_id, "duration_minutes": duration_minutes}
+    if policy is not None:
+        channel["policy"] = policy
+    return ApiRequest("POST", "/v1/channels", headers={"Content-Type": _JSON}, body=msgspec.json.encode(channel))
+
+
+def send_message(
+    client_id: str, message: str | bytes, idempotency_key: str | None = None, ttl: float | None = None
+) -> ApiRequest:
+    """Send a text (contract, A2)."""
+    body = message.encode() if isinstance(message, str) else message
+    return _send(client_id, body, _TEXT, idempotency_key, ttl)
+
+
+def send_json(
+    client_id: str, value: object, idempotency_key: str | None = None, ttl: float | None = None
+) -> ApiRequest:
+    """Send a value as compact JSON (contract, A2)."""
+    return _send(client_id, msgspec.json.encode(value), _JSON, idempotency_key, ttl)
+
+
+def send_many(items: Iterable[Item]) -> ApiRequest:
+    """Send a batch (contract, A3). It may be repeated when every item has a key."""
+    messages = [_with_text(item) for item in items]
+    return ApiRequest(
+        "POST",
+        "/v1/messages",
+        headers={"Content-Type": _JSON},
+        body=msgspec.json.encode({"messages": messages}),
+        repeatable=all("key" in message for message in messages),
+    )
+
+
+def parse_token(response: ApiResponse) -> str:
+    """The token that ``create_channel`` asked for."""
+    return _parse(response, _Channel).token
+
+
+def parse_sent(response: ApiResponse) -> SendResult:
+    """What became of one message."""
+    return _parse(response, SendResult)
+
+
+def parse_sent_many(response: ApiResponse) -> list[TargetResult]:
+    """What became of the messages of a batch: one result for each target, in the order of the targets."""
+    return _parse(response, _Results).results
+
+
+class _Channel(msgspec.Struct):
+    token: str
+
+
+class _Results(msgspec.Struct):
+    results: list[TargetResult]
+
+
+class _Problem(msgspec.Struct):
+    code: str
+    title: str
+    detail: str
+
+
+def _send(client_id: str, body: bytes, content_type: str, idempotency_key: str | None, ttl: float | None) -> ApiRequest:
+    query = {"client_id": client_id}
+    headers = {"Content-Type": content_type}
+    if ttl is not None:
+        query["ttl"] = str(ttl)
+    if idempotency_key is not None:
+        if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+            raise ValueError("An idempotency key is 1 to 255 printable ASCII characters without spaces.")
+        headers["Idempotency-Key"] = idempotency_key
+    return ApiRequest("POST", _MESSAGES_OF_CLIENT, query, headers, body, repeatable=idempotency_key is not None)
+
+
+def _with_text(item: Item) -> Item:
+    data = item.get("data")
+    # The encoder would turn bytes into base64.
+    return {**item, "data": data.decode()} if isinstance(data, bytes) else item
+
+
+def _parse(response: ApiResponse, answer: type[T]) -> T:
+    """Read a success, or raise :class:`RequestRefused` for everything else, whoever sent it."""
+    try:
+        if response.status in (200, 201):
+            return msgspec.json.decode(response.body, type=answer)
+        problem = msgspec.json.decode(response.body, type=_Problem)
+    except msgspec.DecodeError:
+        raise RequestRefused(
+            response.status, "unexpected_answer", "The answer is not one of Pushline", _describe(response)
+        ) from None
+    raise RequestRefused(response.status, problem.code, problem.title, problem.detail)
+
+
+def _describe(response: ApiResponse) -> str:
+    # Not a word of the body: what stands between might repeat the request there, and with it the API key.
+    if 300 <= response.status < 400:
+        return f"It redirects to {response.headers.get('location', 'nowhere')}, and redirects are not followed."
+    kind = response.headers.get("content-type", "unknown")
+    return (
+        f"It has status {response.status} and type {kind}. "
+        "Is PUSHLINE_URL the address of Pushline, and can a proxy before it reach Pushline?"
+    )

@@ -1,0 +1,121 @@
+"""The client for programs without an event loop, over urllib3."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+
+import urllib3
+from urllib3.exceptions import ConnectTimeoutError, HTTPError
+
+from pushline.client import requests
+from pushline.client.endpoint import Endpoint
+from pushline.client.requests import ApiRequest, ApiResponse, Item
+from pushline.client.results import SendResult, TargetResult
+from pushline.client.retry import Tries
+from pushline.messages import DEFAULT_DURATION_MINUTES
+
+_MAX_IDLE_CONNECTIONS = 16
+
+
+class Client:
+    """A client of one Pushline (contract, Y1).
+
+    It keeps connections open for the next call, and may be shared by all threads and across forks. ``url`` and
+    ``api_key`` come from ``PUSHLINE_URL`` and ``PUSHLINE_API_KEY`` (or ``PUSHLINE_API_KEY_FILE``) when they are not
+    given; ``timeout`` is the seconds that one try of a request may take. Raises :class:`ConfigurationError` when
+    there is no key. As a context manager it closes its connections at the end.
+
+    Every method raises :class:`RequestRefused` when Pushline refuses, and :class:`Unreachable` when no answer came. A
+    request that may have arrived is tried again only if it has an idempotency key.
+    """
+
+    def __init__(self, url: str | None = None, api_key: str | None = None, *, timeout: float = 10.0) -> None:
+        self._endpoint = Endpoint.find(url, api_key)
+        self._timeout = timeout
+        self._pool, self._owner = _open_pool(), os.getpid()
+
+    def create_channel(
+        self, client_id: str, duration_minutes: int = DEFAULT_DURATION_MINUTES, *, policy: str | None = None
+    ) -> str:
+        """Return a new token, with which pages connect to the channel of ``client_id`` (contract, A1).
+
+        It lasts ``duration_minutes``, 1 to 1440. ``policy`` says who receives when several pages are open:
+        ``"replace"``, the newest page (Pushline's default), or ``"share"``, all of them (contract, G7).
+        """
+        return requests.parse_token(self._ask(requests.create_channel(client_id, duration_minutes, policy)))
+
+    def send_message(
+        self,
+        client_id: str,
+        message: str | bytes,
+        *,
+        idempotency_key: str | None = None,
+        ttl: float | None = None,
+    ) -> SendResult:
+        """Send a text, or its UTF-8 bytes, to ``client_id`` (contract, A2).
+
+        A send that is repeated with the same ``idempotency_key`` takes effect once. ``ttl`` is the seconds for which
+        the message is kept for a page that is away.
+        """
+        return requests.parse_sent(self._ask(requests.send_message(client_id, message, idempotency_key, ttl)))
+
+    def send_json(
+        self, client_id: str, value: object, *, idempotency_key: str | None = None, ttl: float | None = None
+    ) -> SendResult:
+        """Send ``value`` as JSON, dataclasses and datetimes included; otherwise like :meth:`send_message`."""
+        return requests.parse_sent(self._ask(requests.send_json(client_id, value, idempotency_key, ttl)))
+
+    def send_many(self, items: Iterable[Item]) -> list[TargetResult]:
+        """Send several messages in one request (contract, A3).
+
+        An item is ``{"to": client_id or list of them, "data": text}``, or ``"json": value`` instead of ``data``, with
+        ``"key"`` and ``"ttl"`` as in :meth:`send_message` if wanted. A bad item fails alone: look at ``code`` of the
+        results, of which there is one for each target, in order.
+        """
+        return requests.parse_sent_many(self._ask(requests.send_many(items)))
+
+    def close(self) -> None:
+        """Close the connections. A later call opens new ones."""
+        self._connections().clear()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client(url={self._endpoint.url!r})"
+
+    def _ask(self, request: ApiRequest) -> ApiResponse:
+        tries = Tries(self._endpoint.url, request)
+        while True:
+            try:
+                return self._exchange(request)
+            except HTTPError as error:
+                pause = tries.pause_after(error, sent=not isinstance(error, ConnectTimeoutError))
+            time.sleep(pause)
+
+    def _exchange(self, request: ApiRequest) -> ApiResponse:
+        answer = self._connections().urlopen(
+            request.method,
+            self._endpoint.url + request.target,
+            body=request.body,
+            headers={**self._endpoint.headers, **request.headers},
+            timeout=self._timeout,
+            retries=False,
+            redirect=False,
+        )
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return ApiResponse(answer.status, headers, answer.data)
+
+    def _connections(self) -> urllib3.PoolManager:
+        if self._owner != os.getpid():  # a fork must not write into the connections of its parent
+            self._pool, self._owner = _open_pool(), os.getpid()
+        return self._pool
+
+
+def _open_pool() -> urllib3.PoolManager:
+    return urllib3.PoolManager(num_pools=1, maxsize=_MAX_IDLE_CONNECTIONS)

@@ -1,0 +1,306 @@
+"""What the synchronous and the asynchronous client do alike (contract, Y1): every test runs on both."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import aiohttp
+import pytest
+import urllib3
+from aiohttp.client_reqrep import ConnectionKey
+from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
+
+import pushline
+from pushline import channel
+from pushline.client.retry import PAUSES
+from pushline.errors import ConfigurationError, RequestRefused, Unreachable
+
+URL = "http://push.example:8080/base"
+KEY = "0123456789abcdef"
+SENT = (200, {"id": "1-0", "status": "sent"})
+
+Outcome = Exception | tuple[int, object]
+Seen = tuple[str, str, dict[str, str], bytes]
+
+
+class FarEnd:
+    """Answers the requests of a client with what it was told, one outcome after the other."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self.seen: list[Seen] = []
+
+    def play(self, *request: *Seen) -> tuple[int, bytes]:
+        self.seen.append(request)
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        status, body = outcome
+        return status, json.dumps(body).encode()
+
+
+class Driver(Protocol):
+    """One of the clients, with the errors that its HTTP library raises."""
+
+    far_end: FarEnd
+    unconnected: Exception
+    broken: Exception
+    late: Exception
+
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any: ...
+
+
+class SyncDriver:
+    unconnected = NewConnectionError(urllib3.connection.HTTPConnection("push.example"), "Connection refused")
+    broken = ProtocolError("Connection aborted.", ConnectionResetError(104, os.strerror(104)))
+    late = ReadTimeoutError(urllib3.HTTPConnectionPool("push.example"), "/", "no answer in time")
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.far_end = FarEnd()
+        self.client = pushline.Client(URL, KEY)
+        monkeypatch.setattr(self.client, "_pool", self)
+
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        return getattr(self.client, method)(*arguments, **options)
+
+    def urlopen(
+        self, method: str, url: str, *, body: bytes, headers: dict[str, str], **options: Any
+    ) -> urllib3.HTTPResponse:
+        assert options == {"timeout": 10.0, "retries": False, "redirect": False}
+        status, answer = self.far_end.play(method, url, headers, body)
+        return urllib3.HTTPResponse(answer, {"Content-Type": "application/json"}, status)
+
+
+class AsyncDriver:
+    unconnected = aiohttp.ClientConnectorError(
+        ConnectionKey("push.example", 8080, False, True, None, None, None), OSError(111, os.strerror(111))
+    )
+    broken = aiohttp.ClientOSError(104, os.strerror(104))
+    late = TimeoutError()
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.far_end = FarEnd()
+        self.client = pushline.AsyncClient(URL, KEY)
+        monkeypatch.setattr(self.client, "_open_session", lambda: self)
+
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        calling: Coroutine[Any, Any, Any] = getattr(self.client, method)(*arguments, **options)
+        return asyncio.run(calling)
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, url: object, *, data: bytes, headers: dict[str, str], allow_redirects: bool
+    ) -> Any:
+        assert not allow_redirects
+        self.status, self.answer = self.far_end.play(method, str(url), headers, data)
+        self.headers = {"Content-Type": "application/json"}
+        yield self
+
+    async def read(self) -> bytes:
+        return self.answer
+
+
+@pytest.fixture(params=[SyncDriver, AsyncDriver])
+def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    made: Driver = request.param(monkeypatch)
+    return made
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that a client would have made."""
+    made: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        made.append(seconds)
+
+    monkeypatch.setattr(time, "sleep", made.append)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return made
+
+
+class TestCalls:
+    def test_create_channel_returns_the_token(self, driver: Driver) -> None:
+        driver.far_end.outcomes = [(201, {"client_id": "ann", "token": "abc", "expires_at": "…"})]
+        assert driver.call("create_channel", "ann", duration_minutes=5, policy="share") == "abc"
+        method, url, _, body = driver.far_end.seen[0]
+        assert (method, url) == ("POST", f"{URL}/v1/channels")
+        assert json.loads(body) == {"client_id": "ann", "duration_minutes": 5, "policy": "share"}
+
+    def test_create_channel_asks_for_two_hours_by_default(self, driver: Driver) -> None:
+        driver.far_end.outcomes = [(201, {"token": "abc"})]
+        driver.call("create_channel", "ann")
+        assert json.loads(driver.far_end.seen[0][3]) == {"client_id": "ann", "duration_minutes": 120}
+
+    def test_send_message_says_what_became_of_it(self, driver: Driver) -> None:
+        driver.far_end.outcomes = [SENT]
+        sent = driver.call("send_message", "room/ann", "hello", idempotency_key="k", ttl=60)
+        assert sent == pushline.SendResult("1-0", "sent")
+        method, url, headers, body = driver.far_end.seen[0]
+        assert (method, url) == ("POST", f"{URL}/v1/clients/-/messages?client_id=room%2Fann&ttl=60")
+        assert (headers["Idempotency-Key"], body) == ("k", b"hello")
+
+    def test_send_json_sends_the_value(self, driver: Driver) -> None:
+        driver.far_end.outcomes = [SENT]
+        driver.call("send_json", "ann", {"n": 1})
+        assert driver.far_end.seen[0][3] == b'{"n":1}'
+
+    def test_send_many_returns_a_result_for_each_target(self, driver: Driver) -> None:
+        driver.far_end.outcomes = [(200, {"results": [{"to": "ann", "id": "1-0", "status": "sent"}]})]
+        sent = driver.call("send_many", [{"to": "ann", "data": "hello"}])
+        assert sent == [pushline.TargetResult("ann", "1-0", "sent")]
+
+    def test_a_refusal_is_raised_and_final(self, driver: Driver) -> None:
+        driver.far_end.outcomes = [(503, {"code": "unavailable", "title": "Busy", "detail": "Wait.", "status": 503})]
+        with pytest.raises(RequestRefused, match=r"^Busy: Wait\. \(503 unavailable\)$"):
+            driver.call("send_message", "ann", "hello", idempotency_key="k")
+        assert len(driver.far_end.seen) == 1
+
+
+class TestTries:
+    @pytest.mark.parametrize("failure", ["unconnected", "broken", "late"])
+    def test_a_send_with_a_key_is_repeated(self, driver: Driver, pauses: list[float], failure: str) -> None:
+        driver.far_end.outcomes = [getattr(driver, failure), getattr(driver, failure), SENT]
+        assert driver.call("send_message", "ann", "hello", idempotency_key="k").id == "1-0"
+        first, second, third = driver.far_end.seen
+        assert first == second == third
+        assert tuple(pauses) == PAUSES
+
+    def test_a_send_with_a_key_is_given_up_in_the_end(self, driver: Driver, pauses: list[float]) -> None:
+        driver.far_end.outcomes = [driver.broken] * 3
+        with pytest.raises(Unreachable, match="could not be reached: Connection reset by peer"):
+            driver.call("send_message", "ann", "hello", idempotency_key="k")
+
+    @pytest.mark.parametrize(
+        ("failure", "reason"), [("broken", "Connection reset by peer"), ("late", "no answer in time")]
+    )
+    @pytest.mark.parametrize("call", [("create_channel", "ann"), ("send_message", "ann", "hello")])
+    def test_nothing_else_is_sent_twice(
+        self, driver: Driver, pauses: list[float], failure: str, reason: str, call: tuple[str, ...]
+    ) -> None:
+        driver.far_end.outcomes = [getattr(driver, failure)]
+        with pytest.raises(Unreachable, match=reason):
+            driver.call(*call)
+        assert pauses == []
+
+    def test_what_found_nobody_is_tried_again(self, driver: Driver, pauses: list[float]) -> None:
+        driver.far_end.outcomes = [driver.unconnected, SENT]
+        assert driver.call("send_message", "ann", "hello").status == "sent"
+        assert pauses == [PAUSES[0]]
+
+
+class TestTheKey:
+    def test_goes_with_every_request(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        driver = SyncDriver(monkeypatch)
+        driver.far_end.outcomes = [SENT]
+        driver.call("send_message", "ann", "hello")
+        assert driver.far_end.seen[0][2]["Authorization"] == f"Bearer {KEY}"
+
+    def test_goes_with_every_request_of_a_session(self) -> None:
+        async def session_headers() -> str | None:
+            async with pushline.AsyncClient(URL, KEY)._open_session() as session:
+                return session.headers.get("Authorization")
+
+        assert asyncio.run(session_headers()) == f"Bearer {KEY}"
+
+    @pytest.mark.parametrize("client", [pushline.Client, pushline.AsyncClient])
+    def test_is_in_no_text(self, client: type[pushline.Client] | type[pushline.AsyncClient]) -> None:
+        assert repr(client(URL, KEY)) == f"{client.__name__}(url='{URL}')"
+
+    @pytest.mark.parametrize("client", [pushline.Client, pushline.AsyncClient])
+    def test_is_needed(
+        self, client: type[pushline.Client] | type[pushline.AsyncClient], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("PUSHLINE_API_KEY", raising=False)
+        monkeypatch.delenv("PUSHLINE_API_KEY_FILE", raising=False)
+        with pytest.raises(ConfigurationError, match=r"^There is no API key"):
+            client()
+
+
+class TestLifetimes:
+    def test_a_closed_client_can_be_used_again(self) -> None:
+        with pushline.Client(URL, KEY) as client:
+            pool = client._connections()
+        assert len(pool.pools) == 0
+        assert client._connections() is pool
+
+    def test_a_fork_opens_its_own_connections(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        client = pushline.Client(URL, KEY)
+        of_parent = client._connections()
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        of_child = client._connections()
+        assert of_child is not of_parent
+        assert client._connections() is of_child
+
+    def test_a_session_lives_from_the_first_call_until_the_end_of_the_block(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened: list[aiohttp.ClientSession] = []
+        open_session = pushline.AsyncClient._open_session
+
+        def remember(client: pushline.AsyncClient) -> aiohttp.ClientSession:
+            opened.append(open_session(client))
+            return opened[-1]
+
+        def fail(*_: Any, **__: Any) -> Any:
+            raise AsyncDriver.broken
+
+        async def block() -> None:
+            async with pushline.AsyncClient(URL, KEY) as client:
+                for _ in range(2):
+                    with pytest.raises(Unreachable):
+                        await client.send_message("ann", "hello")
+                assert [session.closed for session in opened] == [False]
+            assert [session.closed for session in opened] == [True]
+            await client.close()
+
+        monkeypatch.setattr(pushline.AsyncClient, "_open_session", remember)
+        monkeypatch.setattr(aiohttp.ClientSession, "request", fail)
+        asyncio.run(block())
+
+
+class TestTheModule:
+    @pytest.fixture(autouse=True)
+    def default_client(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setenv("PUSHLINE_URL", URL)
+        monkeypatch.setenv("PUSHLINE_API_KEY", KEY)
+        channel._client.cache_clear()
+        yield
+        channel._client.cache_clear()
+
+    def test_shares_one_client_of_the_environment(self) -> None:
+        assert repr(channel._client()) == f"Client(url='{URL}')"
+        assert channel._client() is channel._client()
+
+    def test_gives_every_thread_a_client(self) -> None:
+        clients: list[pushline.Client] = []
+        threads = [threading.Thread(target=lambda: clients.append(channel._client())) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(clients) == len(threads)
+
+    @pytest.mark.parametrize(
+        ("call", "outcome", "result"),
+        [
+            (lambda: channel.create_channel("ann", 5, policy="share"), (201, {"token": "abc"}), "abc"),
+            (lambda: channel.send_message("ann", "hello", ttl=5), SENT, pushline.SendResult("1-0", "sent")),
+            (lambda: channel.send_json("ann", [1], idempotency_key="k"), SENT, pushline.SendResult("1-0", "sent")),
+            (lambda: channel.send_many([{"to": "ann", "json": 1}]), (200, {"results": []}), []),
+        ],
+    )
+    def test_has_the_methods_of_the_client(
+        self, call: Callable[[], object], outcome: tuple[int, object], result: object, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        driver = SyncDriver(monkeypatch)
+        driver.far_end.outcomes = [outcome]
+        monkeypatch.setattr(channel, "Client", lambda: driver.client)
+        assert call() == result

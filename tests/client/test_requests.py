@@ -1,0 +1,208 @@
+"""The requests that the SDK makes and the answers that it reads (contract, sections 4 and 7)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import urllib3
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
+
+from pushline.client import requests
+from pushline.client.requests import ApiRequest, ApiResponse, Item
+from pushline.client.results import SendResult, TargetResult
+from pushline.errors import RequestRefused
+
+texts = st.text(st.characters(codec="utf-8"), min_size=1)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def answer(status: int, body: object, **headers: str) -> ApiResponse:
+    return ApiResponse(
+        status,
+        {name.replace("_", "-"): value for name, value in headers.items()},
+        body if isinstance(body, bytes) else json.dumps(body).encode(),
+    )
+
+
+def queried(target: str) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(target).query, keep_blank_values=True, strict_parsing=True, errors="strict")
+
+
+class TestCreateChannel:
+    def test_asks_for_a_token_with_json(self) -> None:
+        request = requests.create_channel("ann", 120, None)
+        assert (request.method, request.target) == ("POST", "/v1/channels")
+        assert request.headers == {"Content-Type": "application/json"}
+        assert request.body == b'{"client_id":"ann","duration_minutes":120}'
+
+    def test_names_a_policy_only_when_there_is_one(self) -> None:
+        assert json.loads(requests.create_channel("ann", 5, "replace").body)["policy"] == "replace"
+
+    def test_is_not_repeatable(self) -> None:
+        assert not requests.create_channel("ann", 120, None).repeatable
+
+    @given(client_id=texts)
+    def test_carries_any_client_id(self, client_id: str) -> None:
+        assert json.loads(requests.create_channel(client_id, 1, None).body)["client_id"] == client_id
+
+
+class TestSendMessage:
+    def test_names_the_client_id_in_the_query_because_paths_are_rewritten_on_the_way(self) -> None:
+        request = requests.send_message("room/ann", "hello")
+        assert (request.method, request.target) == ("POST", "/v1/clients/-/messages?client_id=room%2Fann")
+        assert request.body == b"hello"
+
+    def test_takes_bytes_as_they_are(self) -> None:
+        assert requests.send_message("ann", b"\xc3\xbc").body == requests.send_message("ann", "ü").body
+
+    @pytest.mark.parametrize(("ttl", "sent"), [(60, "60"), (0.5, "0.5")])
+    def test_states_the_ttl_in_seconds(self, ttl: float, sent: str) -> None:
+        assert queried(requests.send_message("ann", "hello", ttl=ttl).target)["ttl"] == [sent]
+
+    def test_is_repeatable_with_an_idempotency_key_only(self) -> None:
+        assert not requests.send_message("ann", "hello").repeatable
+        keyed = requests.send_message("ann", "hello", idempotency_key="order-7")
+        assert keyed.repeatable
+        assert keyed.headers["Idempotency-Key"] == "order-7"
+
+    @pytest.mark.parametrize("key", ["", "a b", "ü", "a\r\nX-Other: b", "k" * 256])
+    def test_refuses_a_key_that_a_header_cannot_carry(self, key: str) -> None:
+        with pytest.raises(
+            ValueError, match=r"^An idempotency key is 1 to 255 printable ASCII characters without spaces"
+        ):
+            requests.send_message("ann", "hello", idempotency_key=key)
+
+    @given(client_id=texts, message=texts)
+    def test_any_client_id_and_any_text_survive(self, client_id: str, message: str) -> None:
+        request = requests.send_message(client_id, message)
+        assert queried(request.target) == {"client_id": [client_id]}
+        assert request.body.decode() == message
+
+    @given(client_id=texts)
+    def test_the_libraries_underneath_leave_the_address_alone(self, client_id: str) -> None:
+        target = requests.send_message(client_id, "hello").target
+        address = f"http://push.example{target}"
+        assert urllib3.util.parse_url(address).request_uri == target
+        assert URL(address, encoded=True).raw_path_qs == target
+
+
+class TestSendJson:
+    def test_is_compact_and_keeps_characters(self) -> None:
+        request = requests.send_json("ann", {"text": "grüß", "n": [1, 2]})
+        assert request.body == '{"text":"grüß","n":[1,2]}'.encode()
+        assert request.headers["Content-Type"] == "application/json"
+
+    def test_knows_dataclasses_and_datetimes(self) -> None:
+        value = {"result": SendResult("1-0", "sent"), "at": datetime(2030, 1, 2, tzinfo=UTC)}
+        assert json.loads(requests.send_json("ann", value).body) == {
+            "result": {"id": "1-0", "status": "sent"},
+            "at": "2030-01-02T00:00:00Z",
+        }
+
+    @given(value=json_values)
+    def test_any_value_survives(self, value: object) -> None:
+        assert json.loads(requests.send_json("ann", value).body) == value
+
+
+class TestSendMany:
+    def test_sends_the_items_as_they_are(self) -> None:
+        request = requests.send_many(
+            [{"to": ["ann", "bob"], "json": {"n": 1}, "key": "k"}, {"to": "eve", "data": "hi"}]
+        )
+        assert (request.method, request.target) == ("POST", "/v1/messages")
+        assert json.loads(request.body) == {
+            "messages": [{"to": ["ann", "bob"], "json": {"n": 1}, "key": "k"}, {"to": "eve", "data": "hi"}]
+        }
+
+    def test_takes_the_bytes_of_a_text(self) -> None:
+        assert json.loads(requests.send_many([{"to": "ann", "data": "ü".encode()}]).body)["messages"][0]["data"] == "ü"
+
+    @pytest.mark.parametrize(("keys", "repeatable"), [([True, True], True), ([True, False], False), ([False], False)])
+    def test_is_repeatable_when_every_item_has_a_key(self, keys: list[bool], repeatable: bool) -> None:
+        plain: Item = {"to": "ann", "data": "hello"}
+        keyed: Item = {"to": "ann", "data": "hello", "key": "k"}
+        assert requests.send_many([keyed if key else plain for key in keys]).repeatable is repeatable
+
+    @given(to=texts, data=texts)
+    def test_any_client_id_and_any_text_survive(self, to: str, data: str) -> None:
+        assert json.loads(requests.send_many([{"to": to, "data": data}]).body)["messages"] == [{"to": to, "data": data}]
+
+
+class TestAnswers:
+    def test_a_token_is_a_plain_string(self) -> None:
+        created = answer(201, {"client_id": "ann", "token": "abc.def", "expires_at": "2030-01-01T00:00:00Z"})
+        assert requests.parse_token(created) == "abc.def"
+
+    @pytest.mark.parametrize("result", [SendResult("1-0", "sent"), SendResult(None, "no_channel")])
+    def test_a_send_says_what_became_of_it(self, result: SendResult) -> None:
+        assert requests.parse_sent(answer(200, dataclasses.asdict(result))) == result
+
+    def test_a_batch_says_it_for_each_target(self) -> None:
+        body = {
+            "results": [
+                {"to": "ann", "id": "1-0", "status": "queued"},
+                {"to": "bob", "id": None, "status": "no_channel"},
+                {"to": "", "code": "invalid_client_id", "detail": "The client id is empty."},
+            ]
+        }
+        assert requests.parse_sent_many(answer(200, body)) == [
+            TargetResult("ann", "1-0", "queued"),
+            TargetResult("bob", None, "no_channel"),
+            TargetResult("", code="invalid_client_id", detail="The client id is empty."),
+        ]
+
+    def test_fields_of_a_later_version_are_passed_over(self) -> None:
+        assert requests.parse_sent(answer(200, {"id": "1-0", "status": "delivered", "new": 1})).status == "delivered"
+
+
+class TestRefusals:
+    def test_a_problem_is_raised_with_its_data(self) -> None:
+        problem = {
+            "type": "about:blank",
+            "title": "The message is empty or not UTF-8",
+            "status": 400,
+            "detail": "The message is empty.",
+            "code": "invalid_message",
+        }
+        with pytest.raises(RequestRefused) as raised:
+            requests.parse_sent(answer(400, problem, content_type="application/problem+json"))
+        error = raised.value
+        assert (error.status, error.code) == (400, "invalid_message")
+        assert str(error) == "The message is empty or not UTF-8: The message is empty. (400 invalid_message)"
+
+    @pytest.mark.parametrize("status", [200, 201, 400, 404, 502, 504])
+    @pytest.mark.parametrize("body", [b"", b"<html>bearer secret</html>", b"[]", b'{"message":"secret"}', b"\xff"])
+    def test_what_is_not_of_pushline_is_refused_without_repeating_it(self, status: int, body: bytes) -> None:
+        with pytest.raises(RequestRefused) as raised:
+            requests.parse_token(answer(status, body, content_type="text/html"))
+        assert (raised.value.status, raised.value.code) == (status, "unexpected_answer")
+        assert "secret" not in str(raised.value)
+
+    def test_the_page_of_a_proxy_is_described(self) -> None:
+        with pytest.raises(RequestRefused) as raised:
+            requests.parse_sent(answer(502, b"<h1>Bad gateway</h1>", content_type="text/html"))
+        assert str(raised.value) == (
+            "The answer is not one of Pushline: It has status 502 and type text/html. Is PUSHLINE_URL the address of "
+            "Pushline, and can a proxy before it reach Pushline? (502 unexpected_answer)"
+        )
+
+    def test_a_redirect_is_not_followed_and_says_where_it_leads(self) -> None:
+        with pytest.raises(RequestRefused) as raised:
+            requests.parse_sent(answer(308, b"", location="https://push.example/v1/channels"))
+        assert raised.value.detail == (
+            "It redirects to https://push.example/v1/channels, and redirects are not followed."
+        )
+
+
+def test_a_request_without_a_query_has_none_in_its_target() -> None:
+    assert ApiRequest("GET", "/health").target == "/health"
