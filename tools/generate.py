@@ -76,8 +76,9 @@ def codes_js() -> str:
         f"// {NOTE.format(source='spec/codes.json')}",
         "",
         "/**",
-        " * What a close code means to a page (contract, W8): whether it ends the socket, and what `onerror` is told then.",
-        " * @type {Readonly<Record<number, {name: string, ends: boolean, onerror: {code: number, description: string} | null}>>}",
+        " * What a close code means to a page (contract, W8): whether it ends the socket, and what `onerror` is told.",
+        " * @typedef {{name: string, ends: boolean, onerror: {code: number, description: string} | null}} Close",
+        " * @type {Readonly<Record<number, Close>>}",
         " */",
         "export const CLOSES = {",
     ]
@@ -105,9 +106,8 @@ def codes_md() -> str:
     ]
     for row in codes()["closes"]:
         error = f"{row['onerror']['code']} `{row['onerror']['description']}`" if row["onerror"] else "–"
-        lines.append(
-            f"| {row['code']} | `{row['name']}` | {row['http'] or '–'} | {error} | {row['sentence']} | {row['client']} |"
-        )
+        cells = [row["code"], f"`{row['name']}`", row["http"] or "–", error, row["sentence"], row["client"]]
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     lines += [
         "",
         "## Problem codes",

@@ -1,8 +1,9 @@
 // Generated from spec/codes.json by `make generate`. Do not edit.
 
 /**
- * What a close code means to a page (contract, W8): whether it ends the socket, and what `onerror` is told then.
- * @type {Readonly<Record<number, {name: string, ends: boolean, onerror: {code: number, description: string} | null}>>}
+ * What a close code means to a page (contract, W8): whether it ends the socket, and what `onerror` is told.
+ * @typedef {{name: string, ends: boolean, onerror: {code: number, description: string} | null}} Close
+ * @type {Readonly<Record<number, Close>>}
  */
 export const CLOSES = {
   1000: { name: "normal", ends: false, onerror: null },

@@ -91,15 +91,19 @@ class Setting:
         """The default as one would type it, empty for none."""
         if self.many:
             return " ".join(self.default)
-        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+        return _digits(self.default) if isinstance(self.default, float) else str(self.default)
 
     def check(self, value: Any) -> None:
         """Raise :class:`ConfigurationError` when ``value`` is out of bounds."""
         if self.kind not in (int, float):
             return
-        if value < self.low or (self.high and value > self.high):
-            top = f" and at most {self.high:g}" if self.high else ""
-            raise ConfigurationError(f"{self.flag} must be at least {self.low:g}{top}, not {value:g}.")
+        if not (value >= self.low and (not self.high or value <= self.high)):  # so that NaN is out of bounds
+            top = f" and at most {_digits(self.high)}" if self.high else ""
+            raise ConfigurationError(f"{self.flag} must be at least {_digits(self.low)}{top}, not {_digits(value)}.")
+
+
+def _digits(number: float) -> str:
+    return f"{number:.15g}"
 
 
 def settings_table() -> Iterator[Setting]:

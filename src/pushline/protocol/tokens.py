@@ -1,0 +1,77 @@
+"""Tokens: what they say, how they are signed and checked (contract, sections 1 and G9).
+
+A token is ``<client id in base64url>.<id>.<expiry>.<policy>.<signature>``: short enough for a subprotocol, a header and
+a quoted string. The id is the store's at the token's creation, so that "after the token" is one comparison; the
+policy travels along so that a store that was lost opens the channel again as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from itsdangerous import BadSignature, Signer
+
+from pushline.errors import ConnectionEnded
+from pushline.messages import Policy, format_id, parse_id
+from pushline.protocol.codes import INVALID_TOKEN, TOKEN_EXPIRED
+
+MAX_TOKEN_CHARACTERS: Final = 1024
+_SHAPE: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_TOKEN_CHARACTERS}}}", re.ASCII)
+_SALT: Final = "pushline.token.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says: its channel, its id, when it ends (unix seconds), the channel's policy."""
+
+    client_id: str
+    id: int
+    expires_at: int
+    policy: Policy
+
+
+class TokenSigner:
+    """Signs and checks tokens with one or several secrets; the first signs, all of them are accepted."""
+
+    __slots__ = ("_signer",)
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        # itsdangerous signs with the last key of its list; its default digest is SHA-1.
+        self._signer = Signer(list(reversed(secrets)), salt=_SALT, key_derivation="hmac", digest_method=hashlib.sha256)
+
+    def sign(self, claims: Claims) -> str:
+        """The token that says ``claims``."""
+        name = urlsafe_b64encode(claims.client_id.encode()).decode().rstrip("=")
+        payload = f"{name}.{format_id(claims.id)}.{claims.expires_at}.{claims.policy.value}"
+        return self._signer.sign(payload).decode()
+
+    def verify(self, token: str, now: float) -> Claims:
+        """What a token says, at unix time ``now``.
+
+        Raises :class:`ConnectionEnded` with ``INVALID_TOKEN`` (forged, malformed) or ``TOKEN_EXPIRED``.
+        """
+        if not _SHAPE.fullmatch(token):
+            raise ConnectionEnded(INVALID_TOKEN)
+        try:
+            payload = self._signer.unsign(token).decode()
+            # What is signed is of our own making: it has these four parts.
+            name, id_text, expires_at, policy = payload.split(".")
+            number = parse_id(id_text)
+            if number is None:
+                raise ValueError(id_text)
+            claims = Claims(
+                client_id=urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode(),
+                id=number,
+                expires_at=int(expires_at),
+                policy=Policy(policy),
+            )
+        except (BadSignature, ValueError):
+            raise ConnectionEnded(INVALID_TOKEN) from None
+        if claims.expires_at <= now:
+            raise ConnectionEnded(TOKEN_EXPIRED)
+        return claims

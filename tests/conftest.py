@@ -1,0 +1,13 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+
+# The published suites assert outside of test files: say why a test of theirs fails all the same.
+pytest.register_assert_rewrite("pushline.testing")
+
+# How long an example takes says more about the machine than about the program.
+settings.register_profile("pushline", deadline=None)
+settings.load_profile("pushline")
