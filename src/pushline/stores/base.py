@@ -1,0 +1,183 @@
+"""The seam to what keeps channels and messages, and its promises.
+
+A store is asked in batches: one :meth:`Store.commit` carries all that one turn of the event loop collected, and its
+answer comes after everything in it is kept (G1). A store that can answer at once returns the answer itself; one that
+has to wait (for a network, for a disk) returns a future. So an embedded store costs no task and no turn of the loop.
+
+Every promise here is tested by :class:`pushline.testing.stores.StoreConformance`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+from pushline.messages import Message, Policy
+from pushline.protocol.tokens import Claims
+
+T = TypeVar("T")
+Reply: TypeAlias = T | asyncio.Future[T]
+"""An answer, or the future of one."""
+
+
+# -- what a store is asked ---------------------------------------------------------------------------------------
+
+
+class Create(msgspec.Struct, frozen=True, gc=False):
+    """Make a token of a channel, and the channel when it does not exist → :class:`Claims`."""
+
+    client_id: str
+    seconds: int
+    policy: Policy
+
+
+class Append(msgspec.Struct, frozen=True, gc=False):
+    """Keep a message → :class:`Message`; :class:`Repeated` when ``key`` was seen; None when there is no channel.
+
+    ``key``: an idempotency key, remembered per client id for ten minutes at least. ``ttl``: seconds to keep the
+    message, in place of the store's retention.
+    """
+
+    client_id: str
+    data: bytes
+    key: str | None = None
+    ttl: float | None = None
+
+
+class Connect(msgspec.Struct, frozen=True):
+    """Check a token against the channel and take the place (G7), in one step → :class:`Connected` or :class:`Refused`.
+
+    ``page`` names the page's socket ("" when it has no name); ``after`` is the cursor as it came, or None.
+    """
+
+    claims: Claims
+    page: str
+    after: str | None
+
+
+class Acknowledge(msgspec.Struct, frozen=True, gc=False):
+    """A page has handled everything up to ``id`` → None. Counts only while ``fence`` holds the place."""
+
+    client_id: str
+    token_id: int
+    fence: int
+    id: int
+
+
+class Release(msgspec.Struct, frozen=True, gc=False):
+    """The page that holds the place under ``fence`` has left it → None."""
+
+    client_id: str
+    fence: int
+
+
+Operation = Create | Append | Connect | Acknowledge | Release
+
+
+# -- what it answers ---------------------------------------------------------------------------------------------
+
+
+class Repeated(msgspec.Struct, frozen=True, gc=False):
+    """The message of this idempotency key was kept before, under ``id``."""
+
+    id: int
+
+
+class Connected(msgspec.Struct, frozen=True, gc=False):
+    """The page may receive. ``start``: the id after which it begins; ``gap``: something before that is missing (G5).
+
+    ``fence`` increases with every connection of the channel: it is the number under which the page holds the place.
+    ``resumed``: it is the page that held the place before, so its older connection goes silently.
+    """
+
+    start: int
+    gap: bool
+    fence: int
+    policy: Policy
+    resumed: bool
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """The page may not receive: a close code."""
+
+    code: int
+
+
+Outcome = Claims | Message | Repeated | Connected | Refused | None
+
+
+class Read(msgspec.Struct, frozen=True):
+    """What a channel holds after an id.
+
+    ``upto``: the id that the messages reach up to, all of what lies between having been told. ``gap``: the highest id
+    that was dropped, when that is above the id that was asked for. ``complete``: nothing is waiting behind them.
+    """
+
+    messages: list[Message]
+    upto: int
+    gap: int | None
+    complete: bool
+
+
+class Published(msgspec.Struct, frozen=True, gc=False):
+    """Another hub on the same store kept a message."""
+
+    client_id: str
+    message: Message
+
+
+class Taken(msgspec.Struct, frozen=True, gc=False):
+    """A page connected to another hub on the same store took the place under ``fence``."""
+
+    client_id: str
+    fence: int
+    resumed: bool
+
+
+class Hole(msgspec.Struct, frozen=True, gc=False):
+    """Events of other hubs may have been missed: every live session's channel has to be read again."""
+
+
+Event = Published | Taken | Hole
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How much is kept for pages that are away: seconds, and per channel messages and bytes."""
+
+    seconds: float = 7200.0
+    messages: int = 1000
+    bytes: int = 1 << 20
+
+
+class Store(Protocol):
+    """Where channels and messages live.
+
+    *Sequence.* Messages and tokens of one client id get ids from one increasing sequence, whatever the clock does and
+    across restarts. *Atomicity.* The operations of one commit take effect in their order and together: after a crash
+    all of them or none. *Visibility.* What was answered is in every later read of every hub on this store. *Order of
+    answers.* Commits are answered in the order in which they were made.
+    """
+
+    def commit(self, operations: Sequence[Operation], now: float) -> Reply[list[Outcome]]:
+        """Do all of them at unix time ``now``; one outcome each, in order.
+
+        Raises :class:`pushline.errors.StoreFull` when there is no room: then nothing of them was kept.
+        """
+
+    def read(self, client_id: str, after: int, now: float) -> Reply[Read]:
+        """The next messages of a channel after an id, at most about 64 KiB of them at once."""
+
+    def sweep(self, now: float) -> bool:
+        """Forget some of what has ended or expired, without waiting. True: there is more to look at, ask again soon."""
+
+    def watch(self, listener: Callable[[Sequence[Event]], None]) -> None:
+        """Tell ``listener`` what other hubs on the same store do."""
+
+    def ready(self) -> bool:
+        """Whether the store answers, as far as is known without waiting."""
+
+    def close(self) -> None:
+        """Write what is waiting and let go of everything. Nothing may be asked afterwards."""

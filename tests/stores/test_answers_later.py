@@ -1,0 +1,51 @@
+"""A store that has to wait answers with futures, and keeps the same promises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from pushline.stores.base import Event, Operation, Outcome, Read, Retention
+from pushline.stores.memory import MemoryStore
+from pushline.testing.stores import StoreConformance
+
+T = TypeVar("T")
+
+
+class LateStore:
+    """A memory store that answers in the next turn of its loop."""
+
+    def __init__(self, retention: Retention) -> None:
+        self._store = MemoryStore(retention)
+        self._loop = asyncio.new_event_loop()
+
+    def _later(self, answer: T) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._loop.call_soon(future.set_result, answer)
+        return future
+
+    def commit(self, operations: Sequence[Operation], now: float) -> asyncio.Future[list[Outcome]]:
+        return self._later(self._store.commit(operations, now))
+
+    def read(self, client_id: str, after: int, now: float) -> asyncio.Future[Read]:
+        return self._later(self._store.read(client_id, after, now))
+
+    def sweep(self, now: float) -> bool:
+        return self._store.sweep(now)
+
+    def watch(self, listener: Callable[[Sequence[Event]], None]) -> None:
+        self._store.watch(listener)
+
+    def ready(self) -> bool:
+        return self._store.ready()
+
+    def close(self) -> None:
+        self._store.close()
+        self._loop.close()
+
+
+class TestStoreThatAnswersLater(StoreConformance):
+    def make_store(self, folder: Path, retention: Retention) -> LateStore:
+        return LateStore(retention)
