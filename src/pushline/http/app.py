@@ -1,0 +1,102 @@
+"""Which address is answered by which handler, and how large its body may be."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from pushline.errors import Problem
+from pushline.http.api import MAX_BATCH_BYTES, MAX_CHANNEL_BODY_BYTES, Api
+from pushline.http.operations import Operations
+from pushline.http.page import CORS, PREFLIGHT, Script
+from pushline.http.request import Request
+from pushline.http.responses import Headers, Pending, Response, problem_response
+
+log = logging.getLogger("pushline.http")
+
+Handler = Callable[[Request], Response | Pending]
+
+CONNECT: Final = b"/_ah/channel/connect"
+_CLIENTS: Final = b"/v1/clients/"
+_MESSAGES: Final = b"/messages"
+_PAGES: Final = b"/_ah/channel/"
+
+
+class App:
+    """Everything that HTTP can ask, but the upgrade of :data:`CONNECT`."""
+
+    def __init__(self, api: Api, operations: Operations, *, max_message_bytes: int) -> None:
+        self._api = api
+        self._max_message_bytes = max_message_bytes
+        self._body_limit = max(max_message_bytes, MAX_CHANNEL_BODY_BYTES)
+        self._routes: dict[bytes, dict[bytes, Handler]] = {
+            b"/": {b"GET": operations.help},
+            b"/health": {b"GET": operations.health},
+            b"/ready": {b"GET": operations.ready},
+            b"/metrics": {b"GET": operations.metrics},
+            b"/v1/channels": {b"POST": api.create_channel},
+            b"/v1/messages": {b"POST": api.send_messages},
+            b"/_ah/channel/jsapi": {b"GET": Script("jsapi.js").get, b"OPTIONS": _preflight},
+            b"/_ah/channel/pushline.mjs": {b"GET": Script("pushline.mjs").get, b"OPTIONS": _preflight},
+            CONNECT: {b"GET": _connect_without_upgrade, b"OPTIONS": _preflight},
+        }
+
+    def body_limit(self, path: bytes) -> int:
+        """How many bytes of body a request to ``path`` may have; more is read over and refused."""
+        return MAX_BATCH_BYTES if path == b"/v1/messages" else self._body_limit
+
+    def too_large(self, request: Request) -> Response:
+        """The answer to a request whose body went over its limit."""
+        if request.path.startswith(_CLIENTS):
+            detail = f"The message is longer than {self._max_message_bytes} bytes, the most that this server takes."
+            return problem_response(Problem("message_too_long", detail))
+        limit = self.body_limit(request.path)
+        problem = Problem("body_too_large", f"The body is longer than {limit} bytes.")
+        return problem_response(problem, cors(request.path))
+
+    def handle(self, request: Request) -> Response | Pending:
+        """Answer a request. Never raises."""
+        path = request.path
+        try:
+            if request.content_encoding and request.content_encoding.lower() != b"identity":
+                name = request.content_encoding.decode("latin-1")
+                raise Problem("unsupported_encoding", f"The Content-Encoding `{name}` is not known here.")
+            if path.startswith(_CLIENTS) and path.endswith(_MESSAGES):
+                client_id = path[len(_CLIENTS) : -len(_MESSAGES)]
+                if client_id and b"/" not in client_id:
+                    if request.method != b"POST":
+                        return _not_allowed(request, "POST")
+                    return self._api.send_message(request, client_id)
+            methods = self._routes.get(path)
+            if methods is None:
+                raise Problem("not_found", f"There is nothing at {path.decode('latin-1')}; GET / lists what there is.")
+            handler = methods.get(b"GET" if request.method == b"HEAD" else request.method)
+            if handler is None:
+                allow = [method.decode() for method in methods]
+                return _not_allowed(request, ", ".join(["HEAD", *allow] if "GET" in allow else allow))
+            return handler(request)
+        except Problem as problem:
+            return problem_response(problem, cors(path))
+        except Exception:
+            log.exception("a request failed", extra={"path": path.decode("latin-1")})
+            return problem_response(Problem("internal_error", "The server's log has the cause."), cors(path))
+
+
+def cors(path: bytes) -> Headers:
+    """The headers by which pages of any origin may read an answer, on the addresses that pages use (W7)."""
+    return CORS if path.startswith(_PAGES) else ()
+
+
+def _not_allowed(request: Request, allow: str) -> Response:
+    method = request.method.decode("latin-1")
+    problem = Problem("method_not_allowed", f"This address does not take {method}; it takes {allow}.")
+    return problem_response(problem, (("Allow", allow), *cors(request.path)))
+
+
+def _preflight(request: Request) -> Response:
+    return PREFLIGHT
+
+
+def _connect_without_upgrade(request: Request) -> Response:
+    raise Problem("upgrade_required", "Connect with a WebSocket here, by the page's script or as the protocol says.")

@@ -1,0 +1,98 @@
+"""For those who run the server: help, health, metrics (A5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pushline.errors import Problem
+from pushline.http.keys import ApiKeys
+from pushline.http.request import Request
+from pushline.http.responses import Response, json_response
+from pushline.hub import Hub
+
+_HELP = b"""Pushline pushes messages from a web application to browser pages, in real time.
+
+  POST /v1/channels                        {"client_id": "ann"}  -> a token, for a page of ann
+  POST /v1/clients/{client_id}/messages    the body is the message
+  POST /v1/messages                        {"messages": [{"to": "ann", "data": "hello"}]}
+  GET  /health  /ready  /metrics
+
+  GET  /_ah/channel/jsapi                  the page's script
+  GET  /_ah/channel/pushline.mjs           the same as a module
+  GET  /_ah/channel/connect                the page's connection (WebSocket)
+
+Addresses under /v1 and /metrics take `Authorization: Bearer <API key>`.
+"""
+
+
+class Operations:
+    """The handlers."""
+
+    def __init__(self, hub: Hub, keys: ApiKeys) -> None:
+        self._hub = hub
+        self._keys = keys
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_HubCollector(hub))
+
+    def help(self, request: Request) -> Response:
+        """``GET /``: what there is."""
+        return Response(200, "text/plain; charset=utf-8", _HELP)
+
+    def health(self, request: Request) -> Response:
+        """``GET /health``: the process is up."""
+        return json_response(200, {"status": "ok"})
+
+    def ready(self, request: Request) -> Response:
+        """``GET /ready``: the store answers, and the server is not going away."""
+        if not self._hub.ready():
+            raise Problem("unavailable", "The server is going away, or its store does not answer.")
+        return json_response(200, {"status": "ready"})
+
+    def metrics(self, request: Request) -> Response:
+        """``GET /metrics``: counters in the text format of Prometheus."""
+        self._keys.check(request)
+        return Response(200, "text/plain; version=0.0.4; charset=utf-8", generate_latest(self._registry))
+
+
+class _HubCollector(Collector):
+    """Reads the hub's plain counters when Prometheus asks: counting costs the hot path an addition, no more."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, as they are now."""
+        now = self._hub.counters
+        yield _by(
+            "pushline_sends",
+            "Messages that were sent, by what became of them",
+            status={"sent": now.messages_sent, "queued": now.messages_queued, "no_channel": now.messages_no_channel},
+        )
+        yield CounterMetricFamily("pushline_tokens", "Tokens that were made", value=now.channels_created)
+        yield GaugeMetricFamily("pushline_connections", "Connections that are open", value=now.connections)
+        yield _by(
+            "pushline_connects",
+            "Connections, by how they began",
+            outcome={"opened": now.connections_opened, "refused": now.connections_refused},
+        )
+        yield CounterMetricFamily(
+            "pushline_replaced", "Connections that lost their place to a newer page", value=now.connections_replaced
+        )
+        yield _by(
+            "pushline_commits",
+            "Commits of the store, by outcome",
+            outcome={"kept": now.commits - now.commits_failed, "failed": now.commits_failed},
+        )
+
+
+def _by(name: str, documentation: str, **label: dict[str, int]) -> CounterMetricFamily:
+    """A counter with one label and a value for each of its values."""
+    ((key, values),) = label.items()
+    family = CounterMetricFamily(name, documentation, labels=[key])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family

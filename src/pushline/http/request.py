@@ -1,0 +1,73 @@
+"""A request, as much of it as is ever looked at."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from pushline.errors import Problem
+
+_LINE_AND_BODY: Final = ("method", "path", "query", "body")
+
+
+class Request(msgspec.Struct, gc=False):
+    """One HTTP request. Headers are as they came (b"" when they did not); path and query are still percent-encoded."""
+
+    method: bytes = b""
+    path: bytes = b""
+    query: bytes = b""
+    body: bytes = b""
+    accept: bytes = b""
+    authorization: bytes = b""
+    connection: bytes = b""
+    content_encoding: bytes = b""
+    content_length: bytes = b""
+    content_type: bytes = b""
+    expect: bytes = b""
+    host: bytes = b""
+    idempotency_key: bytes = b""
+    if_none_match: bytes = b""
+    origin: bytes = b""
+    sec_websocket_key: bytes = b""
+    sec_websocket_protocol: bytes = b""
+    sec_websocket_version: bytes = b""
+    transfer_encoding: bytes = b""
+    upgrade: bytes = b""
+
+    def parameters(self, *known: str) -> dict[str, str]:
+        """The query's parameters. Raises :class:`Problem` for one that is not ``known``, twice there or not UTF-8."""
+        if not self.query:
+            return {}
+        return fields(self.query, "unknown_parameter", "The query parameter", known)
+
+
+HEADERS: Final = {
+    name.replace("_", "-").encode(): name for name in Request.__struct_fields__ if name not in _LINE_AND_BODY
+}
+"""The headers that are read, by their lower-case names, and the attributes of :class:`Request` that hold them."""
+
+
+def fields(encoded: bytes, problem: str, noun: str, known: tuple[str, ...]) -> dict[str, str]:
+    """The fields of a query or of a form (``application/x-www-form-urlencoded``), each of them ``known``.
+
+    Raises :class:`Problem` ``problem`` about "``noun`` `name`" that is not known or there twice.
+    """
+    try:
+        pairs = parse_qsl(
+            encoded.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=16
+        )
+    except (UnicodeDecodeError, ValueError):
+        raise Problem(
+            "malformed_request", "The parameters are not percent-encoded UTF-8 of the form a=b&c=d."
+        ) from None
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in known:
+            listed = ", ".join(f"`{each}`" for each in known) or "none"
+            raise Problem(problem, f"{noun} `{name}` is not known here; known: {listed}.")
+        if name in found:
+            raise Problem("malformed_request", f"{noun} `{name}` is there twice.")
+        found[name] = value
+    return found

@@ -1,0 +1,122 @@
+"""Responses: their bytes, and the promise of one that waits for a commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from pushline.errors import Problem
+from pushline.protocol.codes import PROBLEMS
+
+Headers = tuple[tuple[str, str], ...]
+
+# What RFC 9110 wants said along with a status.
+_BESIDES: Final[dict[int, Headers]] = {
+    HTTPStatus.UNAUTHORIZED: (("WWW-Authenticate", 'Bearer realm="pushline"'),),
+    HTTPStatus.UPGRADE_REQUIRED: (
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+    ),
+    HTTPStatus.SERVICE_UNAVAILABLE: (("Retry-After", "2"),),
+}
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class Response(msgspec.Struct, frozen=True):
+    """An answer: status, content type ("" for no body), body, further headers."""
+
+    status: int
+    content_type: str = ""
+    body: bytes = b""
+    headers: Headers = ()
+
+
+class Pending:
+    """An answer that waits for the hub: ``response`` is there at the end of the turn in which its commit was done.
+
+    ``close`` and ``head`` belong to the front: the connection ends with it; it goes without its body.
+    """
+
+    __slots__ = ("close", "head", "response")
+
+    def __init__(self, response: Response | None = None) -> None:
+        self.response = response
+        self.close = False
+        self.head = False
+
+
+def json_response(status: int, value: object, headers: Headers = ()) -> Response:
+    """An answer in JSON."""
+    return Response(status, "application/json", msgspec.json.encode(value), headers)
+
+
+def problem_response(problem: Problem, headers: Headers = ()) -> Response:
+    """A refusal as RFC 9457 has it, with the stable ``code`` besides (contract, section 4)."""
+    kind = PROBLEMS[problem.code]
+    body = {
+        "type": f"urn:pushline:problem:{kind.code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail,
+        "code": kind.code,
+    }
+    headers = (*_BESIDES.get(kind.status, ()), *headers)
+    return Response(kind.status, "application/problem+json", msgspec.json.encode(body), headers)
+
+
+def http_date(now: float) -> str:
+    """The moment ``now`` (unix seconds) as RFC 9110 writes it, whatever the locale."""
+    t = time.gmtime(now)
+    return (
+        f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
+        f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} GMT"
+    )
+
+
+class Encoder:
+    """Makes the bytes of HTTP/1.1 responses. The front tells it once a turn that time passes (:meth:`tell_time`)."""
+
+    __slots__ = ("_date", "_hot", "_now", "_second")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._second = -1
+        self.tell_time()
+
+    def tell_time(self) -> None:
+        """Make the date of the responses anew, when a second has passed."""
+        now = self._now()
+        if int(now) != self._second:
+            self._second = int(now)
+            self._date = http_date(now)
+            self._hot = (
+                f"HTTP/1.1 200 OK\r\nDate: {self._date}\r\nContent-Type: application/json\r\n"
+                "Cache-Control: no-store\r\nContent-Length: "
+            ).encode()
+
+    def encode(self, response: Response, *, close: bool, head: bool) -> bytes:
+        """The response's bytes; ``close``: the connection ends with it; ``head``: without its body."""
+        body = response.body
+        plain = not close and not head and not response.headers and response.status == 200
+        if plain and response.content_type == "application/json":
+            return b"%b%d\r\n\r\n%b" % (self._hot, len(body), body)
+        self.tell_time()
+        lines = [f"HTTP/1.1 {response.status} {_PHRASES[response.status]}", f"Date: {self._date}"]
+        if response.content_type:
+            lines.append(f"Content-Type: {response.content_type}")
+        lines += [f"{name}: {value}" for name, value in response.headers]
+        if not any(name == "Cache-Control" for name, _ in response.headers):
+            lines.append("Cache-Control: no-store")
+        if response.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+            lines.append(f"Content-Length: {len(body)}")
+        if close:
+            lines.append("Connection: close")
+        text = "\r\n".join([*lines, "", ""]).encode()
+        return text if head else text + body

@@ -1,0 +1,1 @@
+"""The fronts, which read HTTP off sockets, and the wiring of everything."""

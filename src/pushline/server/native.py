@@ -1,0 +1,352 @@
+"""The native front: HTTP/1.1 on an event loop's own transports, parsed by httptools, as fast as Python gets.
+
+All requests of one read are answered in one write; no task, no coroutine and no log line belongs to a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final, cast
+
+import httptools
+
+from pushline.clock import Clock
+from pushline.errors import Problem
+from pushline.http.app import CONNECT, App, cors
+from pushline.http.page import Origins
+from pushline.http.request import HEADERS, Request
+from pushline.http.responses import Encoder, Pending, Response, problem_response
+from pushline.hub import Hub
+from pushline.transports.websocket import Handshake, WebSocketTransport
+
+MAX_URL_BYTES: Final = 8 << 10
+MAX_HEADER_BYTES: Final = 16 << 10
+MAX_PIPELINED: Final = 1024
+BACKLOG: Final = 4096
+LINGER_SECONDS: Final = 2.0
+
+# Header names come in a few spellings; each of these costs one look-up, any other one more.
+_attribute_of: Final = {
+    spelling: attribute
+    for name, attribute in (HEADERS | {b"user-agent": ""}).items()
+    for spelling in (name, name.title())
+}.get
+
+
+_HOP: Final = (b"connection", b"expect", b"upgrade")
+_READING: Final = 0
+_REFUSED: Final = 1  # nothing more is read; earlier requests still get their answers
+_ENDED: Final = 2
+
+
+class _Refusal(Exception):
+    """Raised inside the parser's callbacks: the request is answered with this and nothing more is read."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+
+class NativeFront:
+    """Makes the protocol of each connection, and writes what a turn of the loop has answered."""
+
+    def __init__(self, app: App, hub: Hub, clock: Clock, origins: Origins) -> None:
+        self.app = app
+        self.hub = hub
+        self.clock = clock
+        self.origins = origins
+        encoder = Encoder(clock.now)
+        self.encode = encoder.encode
+        self.tell_time = encoder.tell_time
+        self.connections: set[HttpConnection] = set()
+        self._waiting: list[HttpConnection] = []
+        hub.at_turn_end.append(self._write_answers)
+
+    def connection(self) -> HttpConnection:
+        """The protocol of a new connection: a factory for ``loop.create_server``."""
+        return HttpConnection(self)
+
+    def waits(self, connection: HttpConnection) -> None:
+        """A connection has answers to write at the end of a turn."""
+        self._waiting.append(connection)
+
+    def _write_answers(self) -> None:
+        self.tell_time()
+        waiting, self._waiting = self._waiting, []
+        for connection in waiting:
+            if not connection.write_answers():
+                self._waiting.append(connection)
+
+
+class HttpConnection(asyncio.Protocol):
+    """One HTTP connection, until it ends or becomes a WebSocket."""
+
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_body_limit",
+        "_front",
+        "_full",
+        "_header_bytes",
+        "_out",
+        "_parser",
+        "_phase",
+        "_request",
+        "_transport",
+        "_unfinished",
+        "_url",
+        "_waiting",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, front: NativeFront) -> None:
+        self._front = front
+        self._parser = httptools.HttpRequestParser(self)
+        self._waiting: deque[Pending] = deque()
+        self._out: list[bytes] = []
+        self._phase = _READING
+        self._full = False
+        self.on_message_begin()
+
+    # -- the loop's side ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A peer connected."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._front.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came: answer every request that is complete, and write the answers that need no commit."""
+        try:
+            self._feed(data)
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(
+                cause.problem
+                if isinstance(cause, _Refusal)
+                else Problem("malformed_request", f"The request is not HTTP/1.1: {error}.")
+            )
+        # The parser holds a header until its line ends, and calls nobody before.
+        if self._unfinished > MAX_URL_BYTES + MAX_HEADER_BYTES:
+            self._refuse(_headers_too_large())
+        self._write()
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        while self._phase is _READING:
+            self._unfinished += len(data)
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                read = upgrade.args[0]
+            data = memoryview(data)[read:]
+            self._upgraded(data)
+
+    def pause_writing(self) -> None:
+        """The peer asks faster than it reads the answers: read no more of it until it does."""
+        self._full = True
+        self._regulate()
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        self._full = False
+        self._regulate()
+
+    def _regulate(self) -> None:
+        """Read on, unless this connection has enough on its way out."""
+        if self._transport.is_closing():
+            return
+        if self._full or len(self._waiting) >= MAX_PIPELINED:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        """The peer sends no more. It still gets the answers that wait, and the connection ends with the last."""
+        if self._waiting:
+            self._waiting[-1].close = True
+        return bool(self._waiting)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone. What was asked is done all the same."""
+        self._end()
+
+    def _end(self) -> None:
+        self._phase = _ENDED
+        self._front.connections.discard(self)
+        del self._parser  # it refers back to this object
+
+    # -- the parser's side: one request ------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._request = Request()
+        self._url = b""
+        self._header_bytes = 0
+        self._unfinished = 0
+        self._body: bytes | bytearray = b""
+        self._body_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        if len(self._url) > MAX_URL_BYTES:
+            raise _Refusal(Problem("uri_too_long", f"The address is longer than {MAX_URL_BYTES} bytes."))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MAX_HEADER_BYTES:
+            raise _Refusal(_headers_too_large())
+        attribute = _attribute_of(name)
+        if attribute is None:
+            attribute = HEADERS.get(name.lower())
+        request = self._request
+        if attribute and not request.method:  # what trails the body is not looked at (RFC 9110, 6.5.1)
+            before = getattr(request, attribute)
+            setattr(request, attribute, b"%b, %b" % (before, value) if before else value)
+
+    def on_headers_complete(self) -> None:
+        request = self._request
+        request.method = self._parser.get_method()
+        url = self._url
+        if not url.startswith(b"/") and b"://" in url:  # an absolute address, as for a proxy (RFC 9112, 3.2.2)
+            url = b"/" + url.partition(b"://")[2].partition(b"/")[2]
+        request.path, _, request.query = url.partition(b"?")
+        self._body_limit = self._front.app.body_limit(request.path)
+        if request.expect and request.expect.lower() == b"100-continue" and not self._waiting:
+            self._out.append(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._unfinished = 0
+        self._body_bytes += len(body)
+        if self._body_bytes > self._body_limit:
+            self._body = b""  # the rest is read over, so that the peer reads the answer
+        elif not self._body:
+            self._body = body
+        else:
+            self._body = bytearray(self._body) if type(self._body) is bytes else self._body
+            self._body += body
+
+    def on_message_complete(self) -> None:
+        if self._parser.should_upgrade():
+            return  # the parser stops here: see `_upgraded`
+        request = self._request
+        request.body = self._body if type(self._body) is bytes else bytes(self._body)
+        app = self._front.app
+        answer = app.handle(request) if self._body_bytes <= self._body_limit else app.too_large(request)
+        close = not self._parser.should_keep_alive()
+        head = request.method == b"HEAD"
+        if type(answer) is Response and not self._waiting:
+            self._front.tell_time()
+            self._answer(answer, head=head, close=close)
+            return
+        # An answer that is there waits too, behind those of earlier requests.
+        pending = Pending(answer) if type(answer) is Response else cast("Pending", answer)
+        pending.close = close
+        pending.head = head
+        if not self._waiting:
+            self._front.waits(self)
+        self._waiting.append(pending)
+        if len(self._waiting) == MAX_PIPELINED:
+            self._regulate()
+
+    # -- answers -----------------------------------------------------------------------------------------------
+
+    def write_answers(self) -> bool:
+        """Write the answers that are there, in the order of their requests. True: none is missing."""
+        waiting = self._waiting
+        crowded = len(waiting) >= MAX_PIPELINED
+        while waiting and (response := waiting[0].response) is not None:
+            pending = waiting.popleft()
+            if self._phase is not _ENDED:
+                self._answer(response, head=pending.head, close=pending.close)
+        self._write()
+        if crowded:
+            self._regulate()
+        return not waiting
+
+    def _answer(self, response: Response, *, head: bool, close: bool) -> None:
+        self._out.append(self._front.encode(response, close=close, head=head))
+        if close:
+            self._write()
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        transport = self._transport
+        if self._phase is _REFUSED:
+            # Closing with unread data makes the kernel reset the connection, and the answer is lost (RFC 9112, 9.6).
+            if transport.can_write_eof():
+                transport.write_eof()
+            self._front.clock.call_later(LINGER_SECONDS, transport.abort)
+        else:
+            transport.close()
+        self._phase = _ENDED
+
+    def _write(self) -> None:
+        out = self._out
+        if out:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            self._out = []
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer in turn, and read no more: nothing that follows can be told apart."""
+        if self._phase is not _READING:
+            return
+        self._phase = _REFUSED
+        response = problem_response(problem, cors(self._url))
+        if self._waiting:
+            refusal = Pending(response)
+            refusal.close = True
+            self._waiting.append(refusal)
+        else:
+            self._answer(response, head=False, close=True)
+
+    # -- upgrade -----------------------------------------------------------------------------------------------
+
+    def _upgraded(self, rest: memoryview) -> None:
+        """The parser stopped behind the head of a request that asks for another protocol."""
+        request = self._request
+        if request.method == b"CONNECT":
+            self._refuse(Problem("malformed_request", "This server is no proxy: it does not take CONNECT."))
+        elif request.path == CONNECT and not self._waiting:
+            self._switch(request, rest)
+        else:
+            # Answered as if it asked for nothing. The parser has passed over the body, if there is one, so a new one
+            # reads the head without the question.
+            head = _plain_head(request, self._url, keep_alive=self._parser.should_keep_alive())
+            self._parser = httptools.HttpRequestParser(self)
+            self._parser.feed_data(head)
+
+    def _switch(self, request: Request, rest: memoryview) -> None:
+        try:
+            handshake = Handshake(request)
+        except Problem as problem:
+            self._refuse(problem)
+            return
+        self._write()
+        front, transport = self._front, self._transport
+        self._end()
+        websocket = WebSocketTransport(front.hub, front.clock, transport)
+        transport.set_protocol(websocket)
+        websocket.start(handshake, admitted=front.origins.admit(request.origin, request.host))
+        if rest:
+            websocket.data_received(bytes(rest))
+
+    def close(self) -> None:
+        """The server ends: so does the connection, after what is on its way out."""
+        self._phase = _ENDED
+        self._transport.close()
+
+
+def _headers_too_large() -> Problem:
+    return Problem("headers_too_large", f"The headers are larger than {MAX_HEADER_BYTES} bytes.")
+
+
+def _plain_head(request: Request, url: bytes, *, keep_alive: bool) -> bytes:
+    """The head of ``request`` without what concerns this one hop."""
+    lines = [b"%b %b HTTP/1.1" % (request.method, url)]
+    for name, attribute in HEADERS.items():
+        if (value := getattr(request, attribute)) and name not in _HOP:
+            lines.append(b"%b: %b" % (name, value))
+    if not keep_alive:
+        lines.append(b"connection: close")
+    return b"\r\n".join([*lines, b"", b""])

@@ -1,0 +1,79 @@
+"""Runs a server in the foreground: the whole of ``pushline serve`` (contract, R1 and R3)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shlex
+import signal
+from collections.abc import Callable
+
+import uvloop
+
+from pushline import __version__, logs
+from pushline.server.secrets import API_KEY, TOKEN_SECRET, Loaded, load
+from pushline.server.wiring import DataDir, Server
+from pushline.settings import Settings
+from pushline.stores import open_store
+from pushline.stores.base import Retention
+
+log = logging.getLogger("pushline.server")
+
+
+def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT. ``announce`` is given the start message.
+
+    Raises :class:`PushlineError` when the settings, the secrets or the data dir do not allow it.
+    """
+    logs.set_up(settings.log_level, settings.log_format)
+    os.umask(0o077)  # messages and secrets are the owner's alone
+    data_dir = DataDir(settings.data_dir)
+    try:
+        api_key = load(API_KEY, os.environ, settings.data_dir, make=True)
+        secret = load(TOKEN_SECRET, os.environ, settings.data_dir, make=True)
+        uvloop.run(_serve(settings, api_key, secret, announce))
+    finally:
+        data_dir.release()
+
+
+async def _serve(settings: Settings, api_key: Loaded, secret: Loaded, announce: Callable[[str], None]) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    retention = Retention(settings.retention * 60, settings.max_channel_messages, settings.max_channel_bytes)
+    store = open_store(settings.store, settings.data_dir, retention)
+    try:
+        server = Server(settings, store=store, api_keys=api_key.values, token_secrets=secret.values)
+        async with server:
+            announce(start_message(server.url, settings, api_key, secret))
+            log.info("serving", extra={"url": server.url, "store": settings.store})
+            await stop.wait()
+            log.info("stopping", extra={"connections": server.hub.counters.connections})
+    finally:
+        store.close()
+    log.info("stopped")
+
+
+def start_message(url: str, settings: Settings, api_key: Loaded, secret: Loaded) -> str:
+    """What a newcomer needs to know now: the address, where the key is, and lines that work when pasted."""
+    if api_key.source == API_KEY.variable:
+        key = f"${API_KEY.variable}"
+    else:
+        key = f"$({'cat' if len(api_key.values) == 1 else 'head -n 1'} {shlex.quote(api_key.source)})"
+    return f"""\
+Pushline {__version__} serves on {url}
+
+  API key       {api_key.source}
+  token secret  {secret.source}
+  store         {settings.store}{f", in {settings.data_dir}" if settings.store == "sqlite" else ""}
+
+Make a token for the client id `ann`, then send her a message:
+
+  curl -H "Authorization: Bearer {key}" -d '{{"client_id": "ann"}}' {url}/v1/channels
+  curl -H "Authorization: Bearer {key}" -d 'hello' {url}/v1/clients/ann/messages
+
+See it arrive: `pushline listen ann` in another terminal, or a page with {url}/_ah/channel/jsapi
+Stop with Ctrl-C.
+"""

@@ -1,0 +1,1 @@
+"""How a session's frames reach a page. One file per transport; the seam is ``base``."""

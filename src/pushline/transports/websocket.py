@@ -1,0 +1,256 @@
+"""WebSocket (contract, W1; RFC 6455).
+
+Frames down are unmasked, and writing one is a few lines here. Frames up are read by a maintained parser, made when
+bytes arrive and let go when it holds none: most connections are idle most of the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from typing import Final
+from urllib.parse import parse_qs
+
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol as FrameReader
+from websockets.protocol import Side, State
+from websockets.utils import accept_key
+
+from pushline.clock import Clock, Timer
+from pushline.errors import ConnectionEnded, Problem
+from pushline.http.request import Request
+from pushline.hub import Hub
+from pushline.messages import Message
+from pushline.protocol.codes import INVALID_TOKEN, ORIGIN_NOT_ALLOWED, PROTOCOL_ERROR
+from pushline.protocol.frames import SUBPROTOCOL, TOKEN_SUBPROTOCOL, Ping, encode
+from pushline.protocol.session import Close, Outgoing, Session
+from pushline.transports.base import CLOSE_SECONDS, Wire
+
+MAX_FRAME_BYTES: Final = 4096
+"""The longest message that a page may send: a token and its JSON fit in well."""
+
+_ORDERLY: Final = (1000, 1001)
+_PAGE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_RFC_PING: Final = b"\x89\x00"
+_CONNECTING: Final = 0
+_OPEN: Final = 1
+_CLOSING: Final = 2
+# The reader of frames logs what it reads when it may, and tokens are never logged (G9).
+_LOG: Final = logging.getLogger("pushline.frames")
+_LOG.setLevel(logging.WARNING)
+_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")
+
+
+def text_frame(payload: bytes) -> bytes:
+    """An unmasked text frame (RFC 6455, section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return b"\x81%c%b" % (size, payload)
+    if size < 65536:
+        return b"\x81\x7e%b%b" % (size.to_bytes(2, "big"), payload)
+    return b"\x81\x7f%b%b" % (size.to_bytes(8, "big"), payload)
+
+
+def message_frame(message: Message) -> bytes:
+    """The frame of a message, made once however many connections get it: ``<id> <data>`` (W2)."""
+    wire = message.wire
+    if wire is None:
+        id = message.id
+        wire = message.wire = text_frame(b"%d-%d %b" % (id >> 20, id & 0xFFFFF, message.data))
+    return wire
+
+
+class Handshake:
+    """An opening handshake that can be answered: what it offers, and the bytes of the answer."""
+
+    __slots__ = ("after", "answer", "page", "token")
+
+    def __init__(self, request: Request) -> None:
+        """Read a handshake. Raises :class:`Problem` when it is none that RFC 6455 (section 4.2.1) knows."""
+        if request.method != b"GET" or request.upgrade.strip().lower() != b"websocket":
+            raise Problem("upgrade_required", "This address takes GET with `Upgrade: websocket`.")
+        if request.sec_websocket_version.strip() != b"13":
+            raise Problem("upgrade_required", "This server speaks version 13 of WebSocket.")
+        key = request.sec_websocket_key.strip()
+        if not _KEY.fullmatch(key):
+            raise Problem("malformed_request", "`Sec-WebSocket-Key` is not 16 bytes in base64.")
+        offered = [name.strip() for name in request.sec_websocket_protocol.decode("latin-1").split(",")]
+        spoken = SUBPROTOCOL in offered
+        tokens = [name for name in offered if name.startswith(TOKEN_SUBPROTOCOL)]
+        self.token = tokens[0][len(TOKEN_SUBPROTOCOL) :] if len(tokens) == 1 and spoken else None
+        query = parse_qs(request.query.decode("latin-1"), keep_blank_values=True)
+        self.page = query.get("page", [""])[0]
+        self.after = query.get("after", [None])[0]
+        lines = [
+            "HTTP/1.1 101 Switching Protocols",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Accept: {accept_key(key.decode())}",
+        ]
+        if spoken:
+            lines.append(f"Sec-WebSocket-Protocol: {SUBPROTOCOL}")
+        self.answer = "\r\n".join([*lines, "", ""]).encode()
+
+
+class WebSocketTransport(asyncio.Protocol):
+    """One WebSocket connection, from the moment at which its handshake was read."""
+
+    __slots__ = ("_clock", "_close_timer", "_hub", "_parts", "_phase", "_reader", "_unread", "_wire", "session")
+
+    session: Session
+
+    def __init__(self, hub: Hub, clock: Clock, wire: Wire) -> None:
+        self._hub = hub
+        self._clock = clock
+        self._wire = wire
+        self._phase = _CONNECTING
+        self._reader: FrameReader | None = None
+        self._unread = 0
+        self._parts: bytearray | None = None
+        self._close_timer: Timer | None = None
+
+    def start(self, handshake: Handshake, *, admitted: bool) -> None:
+        """Answer the handshake and connect.
+
+        A refusal closes with its code, since browsers hide the status of a refused handshake.
+        """
+        self._wire.write(handshake.answer)
+        try:
+            if not admitted:
+                raise ConnectionEnded(ORIGIN_NOT_ALLOWED)
+            if handshake.page and not _PAGE.fullmatch(handshake.page):
+                raise ConnectionEnded(PROTOCOL_ERROR)
+            if handshake.token is None:
+                raise ConnectionEnded(INVALID_TOKEN)
+            self._hub.connect(handshake.token, handshake.page, handshake.after, self)
+        except ConnectionEnded as refusal:
+            self._hub.refuse(self, refusal.code)
+
+    # -- the hub's side ----------------------------------------------------------------------------------------
+
+    def opened(self, session: Session) -> bool:
+        """See :class:`Outlet`."""
+        if self._phase is not _CONNECTING:
+            return False
+        self.session = session
+        self._phase = _OPEN
+        return True
+
+    def refused(self, code: int) -> None:
+        """See :class:`Outlet`."""
+        if self._phase is _CONNECTING:
+            self._close(Close(code))
+
+    def flush(self) -> None:
+        """See :class:`Outlet`."""
+        items = self.session.outgoing()
+        if items is None or self._phase is not _OPEN:
+            return
+        if len(items) == 1 and type(items[0]) is Message:
+            self._wire.write(message_frame(items[0]))
+            return
+        frames = [self._frame(item) for item in items if type(item) is not Close]
+        if frames:
+            self._wire.write(b"".join(frames))
+        if type(items[-1]) is Close:
+            self._close(items[-1])
+
+    def _frame(self, item: Outgoing) -> bytes:
+        if type(item) is Message:
+            return message_frame(item)
+        frame = text_frame(encode(item))
+        # The RFC 6455 ping goes along: its pong tells a blocked script from a page that is gone (W4).
+        return frame + _RFC_PING if type(item) is Ping else frame
+
+    def _close(self, close: Close) -> None:
+        reader = self._reader = self._reader or _reader()
+        if reader.state is State.OPEN:  # the page may have closed in the segment that brought this about
+            reader.send_close(close.code, close.reason)
+        self._send(reader)
+        self._leave(orderly=False)
+
+    def _leave(self, *, orderly: bool) -> None:
+        """The connection is no longer good for messages; what is left is the closing handshake."""
+        opened = self._phase is _OPEN
+        if self._phase is not _CLOSING:
+            self._phase = _CLOSING
+            self._close_timer = self._clock.call_later(CLOSE_SECONDS, self._wire.abort)
+        if opened:
+            self._hub.disconnected(self, orderly=orderly)
+
+    # -- the peer's side ---------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came from the page."""
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = _reader()
+            self._unread = 0
+        reader.receive_data(data)
+        self._unread += len(data)
+        for frame in reader.events_received():
+            assert isinstance(frame, Frame)  # noqa: S101 - a reader of frames has no other events
+            self._unread -= _wire_size(frame)
+            self._frame_received(frame)
+        if reader.state is not State.OPEN:  # the page closes, or broke a rule of RFC 6455 and is told so
+            self._leave(orderly=reader.close_rcvd is not None and reader.close_rcvd.code in _ORDERLY)
+        elif self._unread == 0 and self._parts is None:
+            self._reader = None
+        self._send(reader)
+
+    def _frame_received(self, frame: Frame) -> None:
+        if self._phase is not _OPEN:
+            return
+        match frame.opcode:
+            case Opcode.TEXT if frame.fin:
+                self._hub.received(self, bytes(frame.data))
+            case Opcode.TEXT:
+                self._parts = bytearray(frame.data)
+            case Opcode.CONT if self._parts is not None:
+                self._parts += frame.data
+                if frame.fin:
+                    text, self._parts = bytes(self._parts), None
+                    self._hub.received(self, text)
+            case Opcode.BINARY:
+                self.session.close(PROTOCOL_ERROR)
+                self.flush()
+            case Opcode.PONG:
+                self.session.pong()
+
+    def _send(self, reader: FrameReader) -> None:
+        for data in reader.data_to_send():
+            if data:
+                self._wire.write(data)
+            else:
+                self._wire.close()
+
+    def pause_writing(self) -> None:
+        """The kernel's buffer and ours are full: what comes now stays in the store."""
+        if self._phase is _OPEN:
+            self.session.writable = False
+
+    def resume_writing(self) -> None:
+        """The page reads on."""
+        if self._phase is _OPEN:
+            self.session.writable = True
+            self._hub.feed(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        opened, self._phase = self._phase is _OPEN, _CLOSING
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self._reader = None
+        if opened:
+            self._hub.disconnected(self, orderly=False)
+
+
+def _reader() -> FrameReader:
+    return FrameReader(Side.SERVER, state=State.OPEN, max_size=MAX_FRAME_BYTES, logger=_LOG)
+
+
+def _wire_size(frame: Frame) -> int:
+    """How many bytes a masked frame had, in the shortest form of its length (another form only keeps the reader)."""
+    size = len(frame.data)
+    return size + (6 if size < 126 else 8)
