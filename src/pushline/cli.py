@@ -1,0 +1,189 @@
+"""The commands (contract, R2)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pushline import __version__
+from pushline.errors import ConnectionEnded, PushlineError
+from pushline.messages import DEFAULT_DURATION_MINUTES
+from pushline.settings import Setting, Settings, settings_table
+
+if TYPE_CHECKING:
+    from pushline.client.sync import Client
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+class _Group(click.Group):
+    """Commands whose errors are one sentence, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConnectionEnded as ended:
+            from pushline.listen import sentence
+
+            raise click.ClickException(sentence(ended)) from None
+        except PushlineError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="pushline")
+def main() -> None:
+    """Push messages from a web application to individual browser pages, in real time.
+
+    \b
+    Start here:
+      pushline demo            a game of tic-tac-toe, ready to play in two browser windows
+      pushline serve           the server; it says what to do next
+      pushline listen ann      a page in the terminal, for the client id `ann`
+      pushline send ann hello  a message to her
+    """
+
+
+def _option_of(setting: Setting) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    default = f"  [{setting.variable}; default: {setting.shown_default or 'none'}]"
+    return click.option(
+        setting.flag,
+        setting.name,
+        type=setting.kind,
+        multiple=setting.many,
+        default=setting.default,
+        envvar=setting.variable,
+        metavar=setting.metavar,
+        help=setting.help.replace("`", "") + default,
+    )
+
+
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    for setting in reversed(list(settings_table())):
+        command = _option_of(setting)(command)
+    return command
+
+
+@main.command()
+@_with_settings
+def serve(**values: Any) -> None:
+    """Run the server.
+
+    Secrets come from PUSHLINE_API_KEY and PUSHLINE_SECRET (or …_FILE, naming a file); if absent they are made once and
+    kept in the data dir. Several values, separated by spaces or lines, are good at once: the first one signs.
+    """
+    from pushline.server.run import serve as run
+
+    for setting in settings_table():
+        setting.check(values[setting.name])
+    run(Settings(**values), click.echo)
+
+
+# -- commands that talk to a running server --------------------------------------------------------------------------
+
+
+def _talks(command: Callable[..., None]) -> Callable[..., None]:
+    url = click.option(
+        "--url", default=DEFAULT_URL, envvar="PUSHLINE_URL", show_default=True, help="The server.  [PUSHLINE_URL]"
+    )
+    data_dir = click.option(
+        "--data-dir",
+        type=Path,
+        default=Path("pushline-data"),
+        envvar="PUSHLINE_DATA_DIR",
+        show_default=True,
+        help="Where the server keeps its API key, if PUSHLINE_API_KEY does not give it.  [PUSHLINE_DATA_DIR]",
+    )
+    return url(data_dir(command))
+
+
+def _utf8(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse an argument that is not UTF-8: a shell hands on any bytes."""
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("It is not UTF-8.") from None
+    return value
+
+
+def _client(url: str, data_dir: Path) -> Client:
+    from pushline.client.sync import Client
+    from pushline.server.secrets import API_KEY, load
+
+    return Client(url, load(API_KEY, os.environ, data_dir, make=False).values[0])
+
+
+@main.command()
+@click.argument("client_id", callback=_utf8)
+@click.option("--minutes", default=DEFAULT_DURATION_MINUTES, show_default=True, help="How long the token lasts.")
+@click.option("--policy", default="replace", show_default=True, help="Who receives: replace (the newest page), share.")
+@_talks
+def token(client_id: str, minutes: int, policy: str, url: str, data_dir: Path) -> None:
+    """Make a token for a page of CLIENT_ID, and print it."""
+    with _client(url, data_dir) as client:
+        click.echo(client.create_channel(client_id, minutes, policy=policy))
+
+
+@main.command()
+@click.argument("client_id", callback=_utf8)
+@click.argument("message", callback=_utf8)
+@click.option("--key", help="An idempotency key: a repeat with the same key takes effect once.")
+@click.option("--ttl", type=float, metavar="SECONDS", help="How long to keep it for a page that is away.")
+@_talks
+def send(client_id: str, message: str, key: str | None, ttl: float | None, url: str, data_dir: Path) -> None:
+    """Send MESSAGE (- for standard input) to CLIENT_ID, and print what became of it.
+
+    Exits with 1 when there is no channel of that client id: nobody has a token for it.
+    """
+    data = sys.stdin.buffer.read() if message == "-" else message
+    with _client(url, data_dir) as client:
+        try:
+            result = client.send_message(client_id, data, idempotency_key=key, ttl=ttl)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--key") from None
+    click.echo(result.status if result.id is None else f"{result.status} {result.id}")
+    if result.id is None:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("client_id", required=False, callback=_utf8)
+@click.option("--token", "token_", metavar="TOKEN", help="Listen with this token; - reads it from standard input.")
+@_talks
+def listen(client_id: str | None, token_: str | None, url: str, data_dir: Path) -> None:
+    """Be a page of CLIENT_ID (or of a --token) in the terminal: print every message, one per line, until Ctrl-C."""
+    from pushline.listen import Listener
+
+    if (client_id is None) == (token_ is None):
+        raise click.UsageError("Name a CLIENT_ID, or give a --token.")
+    if token_ == "-":  # noqa: S105 - a dash, no secret
+        token_ = sys.stdin.readline().strip()
+    if client_id is not None:
+        with _client(url, data_dir) as client:
+            token_ = client.create_channel(client_id)
+    listener = Listener(url, str(token_), message=click.echo, notice=lambda text: click.echo(f"# {text}", err=True))
+    click.echo(f"# listening on {url}", err=True)
+    try:
+        asyncio.run(listener.run())
+    except KeyboardInterrupt:
+        click.echo("", err=True)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where both listen; 0.0.0.0 lets a phone join.")
+@click.option("--port", default=8000, show_default=True, help="The game's port.")
+@click.option("--pushline-port", default=8080, show_default=True, help="Pushline's port.")
+@click.option(
+    "--data-dir", type=Path, default=Path("pushline-demo"), show_default=True, help="Where games and messages are kept."
+)
+def demo(host: str, port: int, pushline_port: int, data_dir: Path) -> None:
+    """Play tic-tac-toe: starts Pushline and the game together and prints the address to open in two windows."""
+    from pushline.demo import run
+
+    run(host=host, port=port, pushline_port=pushline_port, data_dir=data_dir, announce=click.echo)
