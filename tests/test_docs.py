@@ -1,0 +1,533 @@
+"""The documents cannot lie: what they show is carried out, what they name exists, what exists is named."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import io
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+from textwrap import dedent
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import pytest
+
+from pushline import AsyncClient, Client, channel
+from pushline.cli import main
+from pushline.client.requests import ApiRequest, ApiResponse
+from pushline.http.api import Api
+from pushline.http.app import App
+from pushline.http.keys import ApiKeys
+from pushline.http.operations import Operations
+from pushline.http.page import Origins
+from pushline.hub import Hub
+from pushline.messages import Policy
+from pushline.protocol.codes import CLOSES, PROBLEMS
+from pushline.protocol.session import Heartbeat
+from pushline.protocol.tokens import TokenSigner
+from pushline.server.native import NativeFront
+from pushline.server.secrets import API_KEY, TOKEN_SECRET
+from pushline.settings import Settings, settings_table
+from pushline.stores import STORES
+from pushline.stores.base import Append, Create, Retention
+from pushline.stores.memory import MemoryStore
+from pushline.testing import FakeClock, MemoryPipe
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+KEY = "the-api-key-of-the-documents"
+NOW = 1763957135.0  # that of spec/frames.json
+
+PAGES = sorted(
+    path
+    for folder in (ROOT, DOCS, ROOT / "spec", ROOT / "examples", ROOT / "bench")
+    for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
+)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.M | re.S)
+"""Fenced code: how far it is indented, its language, its text."""
+
+
+def blocks(text: str, *languages: str) -> list[str]:
+    """The fenced code of some languages."""
+    return [dedent(code) for _, language, code in FENCE.findall(text) if language in languages]
+
+
+def spans(text: str) -> list[str]:
+    """The code within the lines of a page."""
+    return re.findall(r"`([^`]+)`", FENCE.sub("", text))
+
+
+def section(text: str, heading: str) -> str:
+    """What stands under a heading of level two."""
+    (found,) = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    return str(found)
+
+
+class Server:
+    """A whole server in memory, at a moment that does not pass."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock(now=NOW)
+        tokens = TokenSigner(["the-token-secret-of-the-documents"])
+        self.hub = Hub(MemoryStore(), self.clock, tokens, heartbeat=Heartbeat(25, 10), grace=3, random=lambda: 0.5)
+        keys, longest = ApiKeys((KEY,)), Settings().max_message_bytes
+        self.app = App(
+            Api(self.hub, keys, max_message_bytes=longest), Operations(self.hub, keys), max_message_bytes=longest
+        )
+        self.front = NativeFront(self.app, self.hub, self.clock, Origins(()))
+
+    def write(self, request: bytes) -> bytes:
+        """The bytes that answer a request."""
+        pipe = MemoryPipe(self.front.connection())
+        pipe.feed(request)
+        self.clock.turn()
+        return pipe.take()
+
+    def ask(self, method: str, target: str, headers: dict[str, str], body: bytes = b"") -> ApiResponse:
+        """The answer to a request."""
+        named = {"Host": "127.0.0.1:8080", **headers, "Content-Length": str(len(body))}
+        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), "", ""]
+        head, _, answer = self.write("\r\n".join(lines).encode() + body).partition(b"\r\n\r\n")
+        status, *rest = head.decode().split("\r\n")
+        pairs = (line.split(": ", 1) for line in rest)
+        return ApiResponse(int(status.split()[1]), {name.lower(): value for name, value in pairs}, answer)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.hub.close(0)
+
+
+class TestHttpReference:
+    """docs/reference/http.md is what the handlers do."""
+
+    PAGE = read("docs/reference/http.md")
+
+    def test_every_example_is_answered_as_shown(self, server: Server) -> None:
+        shown = blocks(self.PAGE, "http")
+        assert len(shown) % 2 == 0
+        for request, expected in zip(shown[::2], shown[1::2], strict=True):
+            (method, target, _), headers, body = parse_http(request)
+            (_, status, *_), wanted, text = parse_http(expected)
+            answer = server.ask(method, target, headers, body)
+            assert answer.status == int(status), request
+            for header, value in wanted.items():
+                assert answer.headers[header.lower()] == value, request
+            assert answer.body == text, request
+
+    def test_every_route_is_there_and_nothing_else(self, server: Server) -> None:
+        headings = set(re.findall(r"^### `([A-Z]+) (\S+)`$", self.PAGE, re.M))
+        routes = {
+            (method.decode(), path.decode())
+            for path, methods in server.app._routes.items()
+            for method in methods
+            if method != b"OPTIONS"
+        }
+        assert headings == routes | {("POST", "/v1/clients/{client_id}/messages")}
+
+    def test_the_help_of_the_server_names_the_same_addresses(self, server: Server) -> None:
+        words = server.ask("GET", "/", {}).body.decode().split()
+        for path in re.findall(r"^### `[A-Z]+ (/\S+)`$", self.PAGE, re.M):
+            assert path in words
+
+    def test_every_problem_is_there_with_its_status(self) -> None:
+        rows = set(re.findall(r"^\| (\d{3}) \| `(\w+)` \|", self.PAGE, re.M))
+        for status, code in rows:
+            assert PROBLEMS[code].status == int(status)
+        for code in PROBLEMS:
+            assert f"`{code}`" in self.PAGE
+
+    def test_every_metric_is_there(self, server: Server) -> None:
+        answer = server.ask("GET", "/metrics", {"Authorization": f"Bearer {KEY}"})
+        names = {re.split(r"[ {]", line)[0] for line in answer.body.decode().splitlines() if not line.startswith("#")}
+        assert names == set(re.findall(r"^\| `(pushline_\w+)", self.PAGE, re.M))
+
+
+class TestReadme:
+    """The first screen of README.md is what one sees."""
+
+    PAGE = read("README.md")
+
+    def test_the_sender_and_curl_and_the_page_do_what_is_shown(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (program,) = blocks(self.PAGE, "python")
+        (printed,) = blocks(self.PAGE, "text")[:1]
+        (terminal,) = blocks(self.PAGE, "console")
+        names, output = run_sender(program, server, monkeypatch)
+        assert output == printed
+        for command, expected in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", terminal, re.M):
+            assert curl(command, server) == expected.removesuffix("\n")
+        assert [data for data in Page(server, names["token"]).messages if data] == ["hello", "hello"]
+
+    def test_the_page_uses_what_the_script_has(self, server: Server) -> None:
+        (page,) = blocks(self.PAGE, "html")
+        assert set(re.findall(r"\bon[a-z]+", page)) <= javascript_names("Handlers")
+        (source,) = re.findall(r'src="([^"]+)"', page)
+        script = server.ask("GET", urlsplit(source).path, {})
+        assert script.status == 200
+        assert b"appengine" in script.body
+
+    def test_its_commands_are_targets_of_the_makefile(self) -> None:
+        assert set(re.findall(r"^make (\w+)", self.PAGE, re.M)) <= make_targets()
+
+
+class TestProtocol:
+    """spec/protocol.md is the wire."""
+
+    PAGE = read("spec/protocol.md")
+    VECTORS = json.loads(read("spec/frames.json"))
+
+    def test_the_examples_are_the_golden_vectors(self) -> None:
+        examples = [text.strip() for text in blocks(self.PAGE, "json")]
+        vectors = {row["text"]: row["frame"]["type"] for row in self.VECTORS["down"] + self.VECTORS["up"]}
+        assert set(examples) <= set(vectors)
+        for kind in ("down", "up"):
+            assert {row["frame"]["type"] for row in self.VECTORS[kind]} <= {vectors[text] for text in examples}
+        message = blocks(self.PAGE, "text")[0].removesuffix("\n")
+        assert message in {row["text"] for row in self.VECTORS["messages"]}
+
+    def test_the_handshake_opens_a_connection(self, server: Server) -> None:
+        server.ask("POST", "/v1/channels", {"Authorization": f"Bearer {KEY}"}, b'{"client_id":"ann"}')
+        request, answer = (text.replace("\n", "\r\n").encode() + b"\r\n" for text in blocks(self.PAGE, "http"))
+        head, _, rest = server.write(request).partition(b"\r\n\r\n")
+        assert head + b"\r\n\r\n" == answer
+        assert [text.decode() for _, text in frames(rest)] == [blocks(self.PAGE, "json")[0].strip()]
+
+    def test_the_client_compiles(self) -> None:
+        (program,) = blocks(self.PAGE, "python")
+        client: dict[str, Any] = {"__name__": "client"}
+        exec(compile(program, "protocol.md", "exec"), client)  # noqa: S102 - it is a document of ours
+        assert callable(client["Page"].run)
+
+    def test_every_frame_type_that_the_client_handles_exists(self) -> None:
+        (program,) = blocks(self.PAGE, "python")
+        types = {row["frame"]["type"] for row in self.VECTORS["down"]}
+        for named in re.findall(r'frame\["type"\] (?:==|in) (\(?".*?)(?=:)', program):
+            assert set(re.findall(r'"(\w+)"', named)) <= types
+
+
+class TestCommands:
+    """docs/reference/commands.md is what the commands are, and no page uses another one."""
+
+    PAGE = read("docs/reference/commands.md")
+
+    def test_every_command_is_there_and_nothing_else(self) -> None:
+        assert re.findall(r"^## pushline (\w+)$", self.PAGE, re.M) == ["serve", "token", "send", "listen", "demo"]
+        assert set(commands()) == {"serve", "token", "send", "listen", "demo"}
+
+    @pytest.mark.parametrize("name", ["token", "send", "listen", "demo"])
+    def test_every_option_is_there_and_nothing_else(self, name: str) -> None:
+        listed = re.findall(r"^\| `(--[a-z-]+)` \|", section(self.PAGE, f"pushline {name}"), re.M)
+        assert listed == [flag for flag in flags_of(name) if flag != "--help"]
+
+    def test_every_option_of_serve_is_in_the_settings(self) -> None:
+        listed = re.findall(r"^\| `(--[a-z-]+)` \|", read("docs/reference/settings.md"), re.M)
+        assert listed == [flag for flag in flags_of("serve") if flag != "--help"]
+
+    @pytest.mark.parametrize("path", PAGES, ids=name_of)
+    def test_a_page_uses_commands_and_options_that_exist(self, path: Path) -> None:
+        text = path.read_text(encoding="utf-8")
+        code = [*blocks(text, "sh", "console", "ini", "text"), *spans(text)]
+        for name, rest in re.findall(r"\bpushline ([a-z]+)\b([^|\n`]*)", "\n".join(code)):
+            assert name in commands(), f"pushline {name}"
+            assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= set(flags_of(name)), f"pushline {name}{rest}"
+        known = {flag for name in commands() for flag in flags_of(name)} | {"--version", *FLAGS_OF_OTHERS}
+        for flag in re.findall(r"^--[a-z-]+", "\n".join(spans(text)), re.M):
+            assert flag in known
+
+    @pytest.mark.parametrize("path", PAGES, ids=name_of)
+    def test_a_page_names_variables_that_exist(self, path: Path) -> None:
+        secrets = {secret.variable + end for secret in (API_KEY, TOKEN_SECRET) for end in ("", "_FILE")}
+        known = secrets | {setting.variable for setting in settings_table()} | {"PUSHLINE_URL"}
+        known |= {"PUSHLINE_PUBLIC_URL", "PUSHLINE_BIN"}  # of the game and of the benchmark
+        assert set(re.findall(r"PUSHLINE_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))) <= known
+
+
+FLAGS_OF_OTHERS = {"--data-binary", "--fail-with-body"}
+"""Options of curl that pages talk about."""
+
+
+class TestPython:
+    """docs/reference/python.md is the SDK."""
+
+    PAGE = read("docs/reference/python.md")
+
+    @pytest.mark.parametrize("home", [Client, AsyncClient, channel])
+    def test_every_function_is_there_with_its_arguments(self, home: type | ModuleType) -> None:
+        headings = set(re.findall(r"^### `(.+)`$", self.PAGE, re.M))
+        names = channel.__all__ if home is channel else [name for name in vars(home) if name[0] != "_"]
+        signatures = {f"{name}{shape(getattr(home, name))}" for name in names}
+        assert signatures == headings - ({"close()"} if home is channel else set())
+
+    @pytest.mark.parametrize("home", [Client, AsyncClient])
+    def test_the_clients_are_made_as_shown(self, home: type) -> None:
+        assert f"`{home.__name__}{shape(home)}`" in self.PAGE
+
+    def test_the_first_program_runs(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        names, _ = run_sender(blocks(self.PAGE, "python")[0], server, monkeypatch)
+        assert Page(server, names["token"]).messages == ["hello", '{"turn":"X"}', "hello, both"]
+
+
+class TestJavascript:
+    """docs/reference/javascript.md is what js/src/socket.js declares."""
+
+    PAGE = read("docs/reference/javascript.md")
+
+    def test_every_handler_is_there_and_nothing_else(self) -> None:
+        assert set(re.findall(r"^\| `(on\w+)\(", self.PAGE, re.M)) == javascript_names("Handlers")
+
+    def test_every_option_is_there_and_nothing_else(self) -> None:
+        options = self.PAGE.split("## `new Channel", 1)[1].split("## `channel.open")[0]
+        assert set(re.findall(r"^\| `(\w+)` \|", options, re.M)) == javascript_names("Options")
+
+
+class TestCodes:
+    """docs/reference/codes.md and settings.md are made from what the code uses."""
+
+    PAGE = read("docs/reference/codes.md")
+
+    @pytest.mark.parametrize("code", CLOSES)
+    def test_every_close_code_is_there(self, code: int) -> None:
+        assert f"| {code} | `{CLOSES[code].name}` |" in self.PAGE
+
+    @pytest.mark.parametrize("code", PROBLEMS)
+    def test_every_problem_code_is_there(self, code: str) -> None:
+        assert f"| {PROBLEMS[code].status} | `{code}` |" in self.PAGE
+
+    def test_every_setting_is_there_with_its_variable(self) -> None:
+        page = read("docs/reference/settings.md")
+        for setting in settings_table():
+            assert f"| `{setting.flag}` | `{setting.variable}` |" in page
+
+
+class TestHowTo:
+    """The programs of docs/how-to and of the tutorial."""
+
+    def test_the_store_is_one(self) -> None:
+        page = read("docs/how-to/write-a-store.md")
+        program, table, _ = blocks(page, "python")
+        names: dict[str, Any] = {}
+        exec(program, names)  # noqa: S102 - it is a document of ours
+        store = names["open_store"]("plain", ROOT, Retention())
+        (claims,) = store.commit([Create("ann", 60, Policy.REPLACE)], NOW)
+        (message,) = store.commit([Append("ann", b"hello")], NOW)
+        assert [kept.data for kept in store.read("ann", claims.id, NOW).messages] == [b"hello"]
+        assert message.id > claims.id
+        exec(table, names)  # noqa: S102 - it is a document of ours
+        assert names["STORES"] == {**STORES, "plain": "pushline.stores.plain"}
+
+    def test_the_test_of_an_application_passes(self) -> None:
+        names: dict[str, Any] = {}
+        exec(blocks(read("docs/how-to/test-an-application.md"), "python")[0], names)  # noqa: S102 - as above
+        names["test_a_move_is_told_to_the_other_player"]()
+
+    @pytest.mark.parametrize("path", PAGES, ids=name_of)
+    def test_every_program_compiles_and_imports_what_exists(self, path: Path) -> None:
+        for program in blocks(path.read_text(encoding="utf-8"), "python"):
+            tree = ast.parse(program)
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ImportFrom) and node.module != "pushline.stores.plain":
+                    module = import_module(str(node.module))
+                    for alias in node.names:
+                        assert hasattr(module, alias.name), alias.name
+
+
+class TestNames:
+    """What pages name exists, and what the code cites is written."""
+
+    @pytest.mark.parametrize("path", PAGES, ids=name_of)
+    def test_every_relative_link_leads_somewhere(self, path: Path) -> None:
+        text = FENCE.sub("", path.read_text(encoding="utf-8"))
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            parts = urlsplit(link)
+            if parts.scheme:
+                continue
+            target = path if not parts.path else (path.parent / parts.path).resolve()
+            assert target.exists(), link
+            assert target.is_relative_to(ROOT), link
+            if parts.fragment:
+                assert parts.fragment in anchors(target), link
+
+    @pytest.mark.parametrize("path", PAGES, ids=name_of)
+    def test_every_python_name_can_be_imported(self, path: Path) -> None:
+        for name in spans(path.read_text(encoding="utf-8")):
+            if re.fullmatch(r"pushline(\.\w+)+", name) and name != "pushline.v1":
+                resolve(name)
+
+    def test_every_page_of_the_docs_is_in_their_index(self) -> None:
+        index = read("docs/README.md")
+        for path in DOCS.rglob("*.md"):
+            if path != DOCS / "README.md":
+                assert f"({path.relative_to(DOCS)})" in index
+
+    def test_every_clause_that_the_code_cites_is_in_the_contract(self) -> None:
+        contract = read("docs/reference/contract.md")
+        written = set(re.findall(r"\*\*([A-Z]\d+)\b", contract))
+        sources = [*ROOT.glob("src/**/*.py"), *ROOT.glob("js/src/**/*.js"), *ROOT.glob("spec/*.json")]
+        for path in sources:
+            cited = set(re.findall(r"\b[GWAJYR]\d{1,2}\b", path.read_text(encoding="utf-8")))
+            assert cited <= written, name_of(path)
+
+    def test_every_clause_of_the_wire_is_in_its_document(self) -> None:
+        protocol = read("spec/protocol.md")
+        for clause in ("W1", "W2", "W3", "W4", "W7", "W8"):
+            assert f"\n## {clause} " in protocol
+
+    def test_every_target_of_the_makefile_is_in_contributing_and_nothing_else(self) -> None:
+        assert set(re.findall(r"^\| `make (\w+)` \|", read("CONTRIBUTING.md"), re.M)) == make_targets()
+
+    def test_every_dependency_has_its_reason(self) -> None:
+        project = tomllib.loads(read("pyproject.toml"))
+        extras = project["project"]["optional-dependencies"]
+        groups = project["dependency-groups"]
+        every = [*project["project"]["dependencies"], *chain(*extras.values()), *chain(*groups.values())]
+        reasons = read("docs/decisions/0002-dependencies.md")
+        for requirement in every:
+            if isinstance(requirement, str):
+                name = re.split(r"[=<>\[]", requirement)[0]
+                assert re.search(rf"\b{name}\b", reasons), name
+
+
+# -- verbs -------------------------------------------------------------------------------------------------------
+
+
+def commands() -> Mapping[str, click.Command]:
+    assert isinstance(main, click.Group)
+    return main.commands
+
+
+def flags_of(name: str) -> list[str]:
+    options = [param for param in commands()[name].params if isinstance(param, click.Option)]
+    return [option.opts[0] for option in options] + ["--help"]
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z0-9]+):.*## ", read("Makefile"), re.M))
+
+
+def javascript_names(typedef: str) -> set[str]:
+    """The properties of a type that js/src/socket.js declares."""
+    (comment,) = re.findall(rf"@typedef {{object}} {typedef}\n(.*?)\*/", read("js/src/socket.js"), re.S)
+    return set(re.findall(r"@property .*\[(\w+)\]", comment))
+
+
+def shape(function: Any) -> str:
+    """The arguments of a function, without their types."""
+    parameters = [
+        parameter.replace(annotation=parameter.empty)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name != "self"
+    ]
+    return str(inspect.Signature(parameters)).replace("'", '"')
+
+
+def resolve(name: str) -> object:
+    """The module, or the member of one, that a dotted name stands for."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        home, _, member = name.rpartition(".")
+        return getattr(resolve(home), member)
+
+
+def anchors(path: Path) -> set[str]:
+    """The fragments that the headings of a page can be reached by."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", path.read_text(encoding="utf-8")), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def run_sender(program: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], str]:
+    """Run a program that uses the SDK, against a server in memory: its names, and what it printed."""
+
+    def exchange(client: Client, request: ApiRequest) -> ApiResponse:
+        headers = {**client._endpoint.headers, **request.headers}
+        return server.ask(request.method, request.target, headers, request.body)
+
+    monkeypatch.setattr(Client, "_exchange", exchange)
+    monkeypatch.setenv("PUSHLINE_API_KEY", KEY)
+    names: dict[str, Any] = {}
+    output = io.StringIO()
+    channel._client.cache_clear()
+    with contextlib.redirect_stdout(output):
+        exec(program, names)  # noqa: S102 - it is a document of ours
+    channel._client.cache_clear()
+    return names, output.getvalue()
+
+
+def curl(command: str, server: Server) -> str:
+    """What a command line with curl prints."""
+    program, *words = shlex.split(command.replace("$(cat pushline-data/api-key)", KEY))
+    assert program == "curl"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    body, address = "", ""
+    while words:
+        match words.pop(0):
+            case "-H":
+                name, _, value = words.pop(0).partition(": ")
+                headers[name] = value
+            case "-d":
+                body = words.pop(0)
+            case word:
+                address = word
+    return server.ask("POST", urlsplit(address).path, headers, body.encode()).body.decode()
+
+
+class Page:
+    """A page that has connected with a token, and what it got."""
+
+    def __init__(self, server: Server, token: str) -> None:
+        head = [
+            "GET /_ah/channel/connect?page=a HTTP/1.1",
+            "Host: 127.0.0.1:8080",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            f"Sec-WebSocket-Protocol: pushline.v1, pushline.token.{token}",
+        ]
+        _, _, rest = server.write("\r\n".join([*head, "", ""]).encode()).partition(b"\r\n\r\n")
+        texts = [text.decode() for opcode, text in frames(rest) if opcode == 1]
+        self.messages = [text.partition(" ")[2] for text in texts if not text.startswith("{")]
+
+
+def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Opcode and payload of unmasked WebSocket frames."""
+    while data:
+        size, head = data[1], 2
+        if size == 126:
+            size, head = int.from_bytes(data[2:4], "big"), 4
+        yield data[0] & 0x0F, data[head : head + size]
+        data = data[head + size :]
+
+
+def parse_http(text: str) -> tuple[list[str], dict[str, str], bytes]:
+    """First line, headers and body of a request or an answer as a document shows it."""
+    head, _, body = text.partition("\n\n")
+    first, *lines = head.strip().split("\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    if "Authorization" in headers:
+        headers["Authorization"] = headers["Authorization"].replace("<API key>", KEY)
+    return first.split(" ", 2), headers, body.removesuffix("\n").encode()
