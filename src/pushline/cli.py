@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pushline import __version__
+from pushline.client.endpoint import DEFAULT_URL, checked_url
 from pushline.errors import ConnectionEnded, PushlineError
 from pushline.messages import DEFAULT_DURATION_MINUTES
 from pushline.settings import Setting, Settings, settings_table
 
 if TYPE_CHECKING:
     from pushline.client.sync import Client
-
-DEFAULT_URL = "http://127.0.0.1:8080"
 
 
 class _Group(click.Group):
@@ -167,7 +166,9 @@ def listen(client_id: str | None, token_: str | None, url: str, data_dir: Path) 
     if client_id is not None:
         with _client(url, data_dir) as client:
             token_ = client.create_channel(client_id)
-    listener = Listener(url, str(token_), message=click.echo, notice=lambda text: click.echo(f"# {text}", err=True))
+    listener = Listener(
+        checked_url(url), str(token_), message=click.echo, notice=lambda text: click.echo(f"# {text}", err=True)
+    )
     click.echo(f"# listening on {url}", err=True)
     try:
         asyncio.run(listener.run())

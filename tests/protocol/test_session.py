@@ -391,8 +391,14 @@ class TestExpiry:
         remaining = NOW + life - session.deadline
         assert notice * 0.7 <= remaining <= notice
         session.tick(session.deadline)
-        assert out(session) == [Expiring(expires_in=round(remaining))]
+        assert out(session) == [Expiring(expires_in=int(remaining))]
         assert session.deadline == NOW + life
+
+    def test_a_page_is_never_promised_a_second_too_many(self) -> None:
+        # a token lasts until a whole second, so at its making up to one more than was asked for
+        (opened,) = out(a_session(7200, expires_in=7200.9))
+        assert isinstance(opened, Open)
+        assert opened.expires_in == 7200
 
     def test_the_life_is_the_tokens_and_not_the_connections(self) -> None:
         session = live(7200, expires_in=100.0, interval=1e9)

@@ -94,7 +94,8 @@ class TestTheStartMessage:
             ("PUSHLINE_API_KEY", (KEY,), "$PUSHLINE_API_KEY"),
             ("data/api-key", (KEY,), "$(cat data/api-key)"),
             ("my data/api-key", (KEY,), "$(cat 'my data/api-key')"),
-            ("data/api-key", (KEY, KEY), "$(head -n 1 data/api-key)"),
+            ("data/api-key", (KEY, KEY), "$(awk 'NF {print $1; exit}' data/api-key)"),
+            ("PUSHLINE_API_KEY", (KEY, KEY), "${PUSHLINE_API_KEY%%[[:space:]]*}"),
         ],
     )
     def test_has_lines_that_work_when_pasted(self, source: str, values: tuple[str, ...], key: str) -> None:

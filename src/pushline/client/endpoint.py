@@ -28,7 +28,7 @@ class Endpoint:
         Raises :class:`ConfigurationError` with a sentence that says what to set.
         """
         return cls(
-            _checked_url(url or environ.get("PUSHLINE_URL") or DEFAULT_URL),
+            checked_url(url or environ.get("PUSHLINE_URL") or DEFAULT_URL),
             _checked_key(api_key or environ.get("PUSHLINE_API_KEY") or _key_of_file(environ)),
         )
 
@@ -38,7 +38,8 @@ class Endpoint:
         return {"Authorization": f"Bearer {self.api_key}", "Accept": "application/json"}
 
 
-def _checked_url(url: str) -> str:
+def checked_url(url: str) -> str:
+    """``url`` without a slash at its end. Raises :class:`ConfigurationError` when Pushline cannot be there."""
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0

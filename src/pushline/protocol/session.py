@@ -158,7 +158,7 @@ class Session:
         self._notice_at = self.expires_at - jitter * min(NOTICE_SECONDS, life / 10)
 
     def _expires_in(self, now: float) -> int:
-        return max(0, round(self.expires_at - now))
+        return max(0, int(self.expires_at - now + 0.001))  # whole seconds, and never one too many
 
     def _put(self, item: Outgoing) -> None:
         if self._out is None:

@@ -58,10 +58,12 @@ async def _serve(settings: Settings, api_key: Loaded, secret: Loaded, announce: 
 
 def start_message(url: str, settings: Settings, api_key: Loaded, secret: Loaded) -> str:
     """What a newcomer needs to know now: the address, where the key is, and lines that work when pasted."""
+    several = len(api_key.values) > 1
     if api_key.source == API_KEY.variable:
-        key = f"${API_KEY.variable}"
+        key = f"${{{API_KEY.variable}%%[[:space:]]*}}" if several else f"${API_KEY.variable}"
     else:
-        key = f"$({'cat' if len(api_key.values) == 1 else 'head -n 1'} {shlex.quote(api_key.source)})"
+        path = shlex.quote(api_key.source)
+        key = f"$(awk 'NF {{print $1; exit}}' {path})" if several else f"$(cat {path})"
     return f"""\
 Pushline {__version__} serves on {url}
 

@@ -34,7 +34,7 @@ FAREWELL_SECONDS: Final = 2.0
 def split_address(listen: str) -> tuple[str, int]:
     """Host and port of ``HOST:PORT`` (an IPv6 host in brackets). Raises :class:`ConfigurationError`."""
     host, colon, port = listen.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or not host:
+    if not colon or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535 or not host:
         raise ConfigurationError(f"--listen {listen} is not of the form HOST:PORT, such as 127.0.0.1:8080.")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
