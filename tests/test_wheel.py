@@ -122,6 +122,14 @@ class TestDeadlinesThatMove:
         bench.clock.advance(12)
         assert rider.rung == [5.0, 10.0]
 
+    def test_one_that_was_added_often_rides_once_before_long(self, bench: Bench) -> None:
+        rider = bench.rider(5, every=5)
+        for _ in range(10):
+            rider.deadline -= 0.1
+            bench.wheel.moved(rider)
+        bench.clock.advance(60)
+        assert [len(riders) for riders in bench.wheel._spokes.values()] == [1]
+
     def test_the_nearest_comes_first(self, bench: Bench) -> None:
         far, near = bench.rider(10), bench.rider(1)
         bench.clock.advance(5)

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import Queue
+from typing import TypeAlias
 
 import apsw
 import pytest
@@ -50,6 +52,10 @@ class TestSqliteStoreAfterCrashes(TestSqliteStoreAfterRestarts):
         shutil.copytree(crashed, self._folder)
         store.close()
         return self.make_store(self._folder, self._retention)
+
+
+Checkpoints: TypeAlias = "Queue[tuple[int, tuple[int, int] | None]]"
+"""The checkpoints that were made: their mode, and the pages of the log and how many were moved; None: it failed."""
 
 
 class Disk:
@@ -231,41 +237,67 @@ class TestClosing:
 class TestCheckpoints:
     """The write-ahead log does not grow for ever, and no commit waits for the disk."""
 
-    def write_until_checkpointed(self, disk: Disk) -> None:
-        before = disk.path.stat().st_size
-        for _ in range(5000):
+    @pytest.fixture
+    def checkpoints(self, monkeypatch: pytest.MonkeyPatch) -> Checkpoints:
+        checkpoints: Checkpoints = Queue()
+
+        class Connection(apsw.Connection):
+            def wal_checkpoint(self, dbname: str | None = None, mode: int = 0) -> tuple[int, int]:
+                try:
+                    pages = super().wal_checkpoint(dbname, mode)
+                except apsw.Error:
+                    checkpoints.put((mode, None))
+                    raise
+                checkpoints.put((mode, pages))
+                return pages
+
+        monkeypatch.setattr(apsw, "Connection", Connection)
+        return checkpoints
+
+    def write_much(self, disk: Disk) -> None:
+        for _ in range(200):
             append(disk.store, b"x" * 32_000)
-            if disk.path.stat().st_size > before:
-                return
-        pytest.fail("the database never grew")
 
-    def test_a_log_that_has_grown_is_written_into_the_database(self, disk: Disk) -> None:
+    def test_a_log_that_has_grown_is_written_into_the_database(self, checkpoints: Checkpoints, disk: Disk) -> None:
         create(disk.store)
-        self.write_until_checkpointed(disk)
+        before = disk.path.stat().st_size
+        self.write_much(disk)
+        mode, pages = checkpoints.get(timeout=60)
+        assert mode == apsw.SQLITE_CHECKPOINT_PASSIVE
+        assert pages is not None
+        assert pages[1] > 0
+        assert disk.path.stat().st_size > before
 
-    def test_a_log_that_has_grown_much_begins_anew(self, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_log_that_has_grown_much_begins_anew(
+        self, checkpoints: Checkpoints, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(sqlite, "_RESTART_PAGES", 1)
         create(disk.store)
+        self.write_much(disk)
         log = disk.path.with_name(DATABASE + "-wal")
-        size = -1
-        for _ in range(5000):
-            append(disk.store, b"x" * 32_000)
-            before, size = size, log.stat().st_size
-            if size == before:
-                return
-        pytest.fail("the log grew without end")
+        size = log.stat().st_size
+        pages = None
+        while pages is None:
+            append(disk.store, b"a moment without a writer follows")
+            mode, pages = checkpoints.get(timeout=60)
+            pages = pages if mode == apsw.SQLITE_CHECKPOINT_RESTART else None
+        self.write_much(disk)
+        assert log.stat().st_size < 1.5 * size
 
     def test_a_reader_that_is_in_the_way_stops_no_checkpoint_for_good(
-        self, disk: Disk, monkeypatch: pytest.MonkeyPatch
+        self, checkpoints: Checkpoints, disk: Disk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sqlite, "_RESTART_PAGES", 1)
         create(disk.store)
         reader = apsw.Connection(str(disk.path))
         reader.execute("BEGIN; SELECT count(*) FROM messages")
-        for _ in range(200):
-            append(disk.store, b"x" * 32_000)
+        self.write_much(disk)
+        while checkpoints.get(timeout=60) != (apsw.SQLITE_CHECKPOINT_RESTART, None):
+            append(disk.store, b"more")
         reader.close()
-        self.write_until_checkpointed(disk)
+        append(disk.store, b"more")
+        while checkpoints.get(timeout=60)[1] is None:
+            append(disk.store, b"more")
 
 
 class TestRows:
