@@ -31,9 +31,14 @@ _MAX_MS: Final = (1 << 43) - 1
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,6})", re.ASCII)
 
 
+def id_bytes(number: int) -> bytes:
+    """The text of an id, ``<milliseconds>-<n>``, as it goes over the wire."""
+    return b"%d-%d" % (number >> COUNTER_BITS, number & _COUNTER_MASK)
+
+
 def format_id(number: int) -> str:
     """The text of an id: ``<milliseconds>-<n>``."""
-    return f"{number >> COUNTER_BITS}-{number & _COUNTER_MASK}"
+    return id_bytes(number).decode()
 
 
 def parse_id(text: str) -> int | None:

@@ -21,7 +21,7 @@ from pushline.messages import (
     MAX_DURATION_MINUTES,
     Policy,
     Status,
-    format_id,
+    id_bytes,
     is_client_id,
 )
 from pushline.protocol.tokens import Claims
@@ -251,10 +251,13 @@ class _BatchAnswer(_Answer):
         return Response(200, "application/json", b'{"results":[%b]}' % b",".join(self.results))
 
 
+_STATUS: Final[dict[Status, bytes]] = {"sent": b"sent", "queued": b"queued", "no_channel": b"no_channel"}
+
+
 def _result(number: int | None, status: Status) -> bytes:
     if number is None:
         return b'{"id":null,"status":"no_channel"}'
-    return f'{{"id":"{format_id(number)}","status":"{status}"}}'.encode()
+    return b'{"id":"%b","status":"%b"}' % (id_bytes(number), _STATUS[status])
 
 
 def store_problem(error: StoreError) -> Problem:

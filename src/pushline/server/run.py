@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import shlex
@@ -47,6 +48,7 @@ async def _serve(settings: Settings, api_key: Loaded, secret: Loaded, announce: 
     try:
         server = Server(settings, store=store, api_keys=api_key.values, token_secrets=secret.values)
         async with server:
+            _spare_the_collector()
             announce(start_message(server.url, settings, api_key, secret))
             log.info("serving", extra={"url": server.url, "store": settings.store})
             await stop.wait()
@@ -54,6 +56,12 @@ async def _serve(settings: Settings, api_key: Loaded, secret: Loaded, announce: 
     finally:
         store.close()
     log.info("stopped")
+
+
+def _spare_the_collector() -> None:
+    """What was made until now, with a large store all its channels, stays: look at it no more."""
+    gc.collect()
+    gc.freeze()
 
 
 def start_message(url: str, settings: Settings, api_key: Loaded, secret: Loaded) -> str:

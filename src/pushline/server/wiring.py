@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import gc
 import os
 import random
 from pathlib import Path
@@ -104,9 +103,6 @@ class Server:
             raise ConfigurationError(f"--listen {settings.listen} cannot be served: {reason}.") from None
         port = self._listener.sockets[0].getsockname()[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        # What was made until now stays: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
         return self
 
     async def __aexit__(self, *exception: object) -> None:

@@ -21,7 +21,7 @@ from pushline.clock import Clock, Timer
 from pushline.errors import ConnectionEnded, Problem
 from pushline.http.request import Request
 from pushline.hub import Hub
-from pushline.messages import Message
+from pushline.messages import Message, id_bytes
 from pushline.protocol.codes import INVALID_TOKEN, ORIGIN_NOT_ALLOWED, PROTOCOL_ERROR
 from pushline.protocol.frames import SUBPROTOCOL, TOKEN_SUBPROTOCOL, Ping, encode
 from pushline.protocol.session import Close, Outgoing, Session
@@ -42,22 +42,26 @@ _LOG.setLevel(logging.WARNING)
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 
-def text_frame(payload: bytes) -> bytes:
-    """An unmasked text frame (RFC 6455, section 5.2)."""
-    size = len(payload)
+def _head(size: int) -> bytes:
+    """The head of an unmasked text frame of ``size`` bytes (RFC 6455, section 5.2)."""
     if size < 126:
-        return b"\x81%c%b" % (size, payload)
+        return b"\x81%c" % size
     if size < 65536:
-        return b"\x81\x7e%b%b" % (size.to_bytes(2, "big"), payload)
-    return b"\x81\x7f%b%b" % (size.to_bytes(8, "big"), payload)
+        return b"\x81\x7e%b" % size.to_bytes(2, "big")
+    return b"\x81\x7f%b" % size.to_bytes(8, "big")
+
+
+def text_frame(payload: bytes) -> bytes:
+    """An unmasked text frame."""
+    return _head(len(payload)) + payload
 
 
 def message_frame(message: Message) -> bytes:
     """The frame of a message, made once however many connections get it: ``<id> <data>`` (W2)."""
     wire = message.wire
     if wire is None:
-        id = message.id
-        wire = message.wire = text_frame(b"%d-%d %b" % (id >> 20, id & 0xFFFFF, message.data))
+        id, data = id_bytes(message.id), message.data
+        wire = message.wire = b"%b%b %b" % (_head(len(id) + 1 + len(data)), id, data)
     return wire
 
 
