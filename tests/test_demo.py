@@ -124,7 +124,8 @@ class TestPlaying:
     def test_tells_the_game_where_pushline_is_and_its_key(self, world: World) -> None:
         world.play()
         (serve, _), (play, options) = world.started
-        assert serve[1:] == ["-m", "pushline", "serve", "--listen", "127.0.0.1:8080", "--data-dir", str(world.data_dir)]
+        assert serve[1:6] == ["-m", "pushline", "serve", "--listen", "127.0.0.1:8080"]
+        assert serve[6:8] == ["--data-dir", str(world.data_dir)]
         assert play[1:4] == [str(demo.game_folder() / "app.py"), "--host", "127.0.0.1"]
         assert options["env"]["PUSHLINE_URL"] == "http://127.0.0.1:8080"
         assert options["env"]["PUSHLINE_API_KEY"] == KEY

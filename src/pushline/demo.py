@@ -53,7 +53,7 @@ async def _run(
                 raise ConfigurationError(f"Port {taken} is taken. Stop what is there, or choose another with {flag}.")
         announce("Starting Pushline and the game …")
         serve = ["-m", "pushline", "serve", "--listen", f"{host}:{pushline_port}", "--data-dir", str(data_dir)]
-        pushline = await _start(stack, serve, dict(os.environ), quiet=True)
+        pushline = await _start(stack, [*serve, "--log-level", "warning"], dict(os.environ))
         await _listening(pushline, "Pushline", host, pushline_port)
         environment = {
             **os.environ,
@@ -62,7 +62,7 @@ async def _run(
         }
         database = str(data_dir / "games.sqlite3")
         play = [str(game / "app.py"), "--host", host, "--port", str(port), "--database", database]
-        program = await _start(stack, play, environment, quiet=False)
+        program = await _start(stack, play, environment)
         await _listening(program, "The game", host, port)
         announce(_invitation(host, port, pushline_port))
         waits = [asyncio.ensure_future(wait) for wait in (stop.wait(), pushline.wait(), program.wait())]
@@ -74,15 +74,13 @@ async def _run(
         announce("Stopping.")
 
 
-async def _start(
-    stack: contextlib.AsyncExitStack, arguments: list[str], environment: dict[str, str], *, quiet: bool
-) -> Process:
+async def _start(stack: contextlib.AsyncExitStack, arguments: list[str], environment: dict[str, str]) -> Process:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
         env=environment,
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL if quiet else None,
+        stdout=asyncio.subprocess.DEVNULL,  # what they greet with is said better once, for both
         start_new_session=True,  # Ctrl-C comes to us alone, and we stop them in order
     )
     stack.push_async_callback(_stop, process)
