@@ -172,7 +172,7 @@ class TestTheEnvelope:
             (b'{"messages":[', "malformed_json"),
             (b'{"messages":[]} x', "malformed_json"),
             (b'{"messages":[],"more":1}', "unknown_field"),
-            (b'{"messages":[{"to":"ann","json":' + b"[" * 5000 + b"]" * 5000 + b"}]}", "malformed_json"),
+            (b'{"messages":[{"to":"ann","json":' + b"[" * 15_000 + b"]" * 15_000 + b"}]}", "malformed_json"),
         ],
     )
     def test_that_is_malformed_is_refused(self, rig: Rig, body: bytes, code: str) -> None:

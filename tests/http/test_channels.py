@@ -113,7 +113,7 @@ class TestTheBody:
             b'{"client_id":"\\ud800"}',
             b'{"client_id":"\xed\xa0\x80"}',
             b'{"client_id":"\xff"}',
-            b'{"client_id":' + b"[" * 5000 + b"]" * 5000 + b"}",
+            b'{"client_id":' + b"[" * 15_000 + b"]" * 15_000 + b"}",
         ],
     )
     def test_that_is_no_such_json_is_refused(self, rig: Rig, body: bytes) -> None:
