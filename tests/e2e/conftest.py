@@ -38,6 +38,12 @@ StartPushline = Callable[..., PushlineProcess]
 StartProgram = Callable[..., Program]
 
 
+@pytest.fixture(scope="package", autouse=True)
+def interruptible() -> None:
+    """Programs can be interrupted, also when a shell runs the tests in the background: it has them ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 # -- browsers ----------------------------------------------------------------------------------------------------
 # Of the package and not of the session: Playwright holds the thread's event loop, and other tests run their own.
 
