@@ -199,11 +199,7 @@ class Hub:
 
     def send(self, message: Append, reply: Sent, failed: Failed) -> None:
         """Keep a message and hand it to the connected pages of its client id (A2)."""
-        operations = self._operations
-        operations.append(message)
-        self._replies.append((reply, failed))
-        if len(operations) == 1:
-            self._clock.call_soon(self._turn)
+        self._submit(message, (reply, failed))
 
     def _publish(
         self,
