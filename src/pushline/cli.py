@@ -94,7 +94,7 @@ def _talks(command: Callable[..., None]) -> Callable[..., None]:
     data_dir = click.option(
         "--data-dir",
         type=Path,
-        default=Path("pushline-data"),
+        default=Settings().data_dir,
         envvar="PUSHLINE_DATA_DIR",
         show_default=True,
         help="Where the server keeps its API key, if PUSHLINE_API_KEY does not give it.  [PUSHLINE_DATA_DIR]",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import re
 import secrets
 from collections.abc import Callable
 from typing import Final
@@ -19,12 +18,10 @@ from websockets.typing import Origin, Subprotocol
 from pushline.errors import ConnectionEnded, Unreachable
 from pushline.protocol.codes import CLOSES, INVALID_TOKEN
 from pushline.protocol.frames import SUBPROTOCOL, TOKEN_SUBPROTOCOL, Ack, encode
-from pushline.protocol.tokens import MAX_TOKEN_CHARACTERS
+from pushline.protocol.tokens import is_token
 
 ACK_SECONDS: Final = 4.0
 MAX_PAUSE_SECONDS: Final = 32.0
-
-_TOKEN: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_TOKEN_CHARACTERS}}}", re.ASCII)
 
 
 class Listener:
@@ -46,7 +43,7 @@ class Listener:
 
     async def run(self) -> None:
         """Listen. Raises :class:`ConnectionEnded` with a code that ends the socket, :class:`Unreachable` at first."""
-        if not _TOKEN.fullmatch(self._token):  # no header could carry it
+        if not is_token(self._token):  # no header could carry it
             raise ConnectionEnded(INVALID_TOKEN)
         while True:
             self._tries += 1

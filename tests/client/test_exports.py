@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +49,10 @@ def test_an_import_loads_only_what_it_needs(statement: str, absent: list[str]) -
     program = f"import sys\n{statement}\nprint(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not set(absent) & set(loaded.stdout.split())
+
+
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    root = Path(__file__).parent.parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    package = json.loads((root / "js" / "package.json").read_text(encoding="utf-8"))
+    assert pushline.__version__ == project["version"] == package["version"]

@@ -25,6 +25,11 @@ _SHAPE: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_TOKEN_CHARACTERS}}}", re.AS
 _SALT: Final = "pushline.token.v1"
 
 
+def is_token(text: str) -> bool:
+    """Whether ``text`` has the shape of a token, so that a subprotocol and a header can carry it."""
+    return _SHAPE.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
     """What a token says: its channel, its id, when it ends (unix seconds), the channel's policy."""
@@ -55,7 +60,7 @@ class TokenSigner:
 
         Raises :class:`ConnectionEnded` with ``INVALID_TOKEN`` (forged, malformed) or ``TOKEN_EXPIRED``.
         """
-        if not _SHAPE.fullmatch(token):
+        if not is_token(token):
             raise ConnectionEnded(INVALID_TOKEN)
         try:
             payload = self._signer.unsign(token).decode()

@@ -22,7 +22,7 @@ from pushline.errors import ConnectionEnded, Problem
 from pushline.http.request import Request
 from pushline.hub import Hub
 from pushline.messages import Message, id_bytes
-from pushline.protocol.codes import INVALID_TOKEN, ORIGIN_NOT_ALLOWED, PROTOCOL_ERROR
+from pushline.protocol.codes import GOING_AWAY, INVALID_TOKEN, NORMAL, ORIGIN_NOT_ALLOWED, PROTOCOL_ERROR
 from pushline.protocol.frames import SUBPROTOCOL, TOKEN_SUBPROTOCOL, Ping, encode
 from pushline.protocol.session import Close, Outgoing, Session
 from pushline.transports.base import CLOSE_SECONDS, Wire
@@ -30,7 +30,7 @@ from pushline.transports.base import CLOSE_SECONDS, Wire
 MAX_FRAME_BYTES: Final = 4096
 """The longest message that a page may send: a token and its JSON fit in well."""
 
-_ORDERLY: Final = (1000, 1001)
+_ORDERLY: Final = (NORMAL, GOING_AWAY)
 _PAGE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _RFC_PING: Final = b"\x89\x00"
 _CONNECTING: Final = 0
