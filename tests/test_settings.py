@@ -134,6 +134,12 @@ class TestWhereValuesComeFrom:
         "max_channel_messages": ("5", 5),
         "max_channel_bytes": ("6", 6),
         "max_message_bytes": ("1048576", 1 << 20),
+        "max_store_channels": ("7", 7),
+        "max_store_messages": ("8", 8),
+        "max_store_bytes": ("9", 9),
+        "durability": ("disk", "disk"),
+        "connect_rate": ("0", 0.0),
+        "drain_seconds": ("1.5", 1.5),
         "log_level": ("debug", "debug"),
         "log_format": ("json", "json"),
     }

@@ -36,13 +36,17 @@ def codes_py() -> str:
         "",
         "@dataclass(frozen=True, slots=True)",
         "class CloseCode:",
-        '    """How a connection ends: ``ends`` says that the socket ends with it; ``http`` is the same on HTTP."""',
+        '    """How a connection ends: ``ends`` says that the socket ends with it; ``http`` is the same on HTTP.',
+        "",
+        "    ``sentence`` says what has happened, ``client`` what a client does then.",
+        '    """',
         "",
         "    code: int",
         "    name: str",
         "    http: int | None",
         "    ends: bool",
         "    sentence: str",
+        "    client: str",
         "",
         "",
         "@dataclass(frozen=True, slots=True)",
@@ -60,7 +64,10 @@ def codes_py() -> str:
     lines += ["", "CLOSES: Final = MappingProxyType(", "    {"]
     for row in codes()["closes"]:
         args = ", ".join(
-            [row["name"].upper(), *(repr(row[key]).replace("'", '"') for key in ("name", "http", "ends", "sentence"))]
+            [
+                row["name"].upper(),
+                *(repr(row[key]).replace("'", '"') for key in ("name", "http", "ends", "sentence", "client")),
+            ]
         )
         lines.append(f"        {row['name'].upper()}: CloseCode({args}),")
     lines += ["    }", ")", "", "PROBLEMS: Final = MappingProxyType(", "    {"]

@@ -40,11 +40,15 @@ class Problem(PushlineError):
 
 
 class ConnectionEnded(PushlineError):
-    """A connection that is refused or ended: ``code`` is a key of :data:`pushline.protocol.codes.CLOSES`."""
+    """A connection that is refused or ended: ``code`` is a key of :data:`pushline.protocol.codes.CLOSES`.
 
-    def __init__(self, code: int) -> None:
+    ``retry``: milliseconds after which the page is asked to come back, where the server knows better than the page.
+    """
+
+    def __init__(self, code: int, retry: int | None = None) -> None:
         self.code = code
-        super().__init__(code)
+        self.retry = retry
+        super().__init__(code, retry)
 
     def __str__(self) -> str:
         return f"closed with {self.code}"

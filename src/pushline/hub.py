@@ -15,20 +15,29 @@ from typing import Final, Protocol
 
 import msgspec
 
-from pushline.clock import Clock
-from pushline.errors import ConnectionEnded, StoreError
-from pushline.messages import Message, Policy, Status
-from pushline.protocol.codes import GOING_AWAY, INTERNAL_ERROR, INVALID_TOKEN, NORMAL, REPLACED
-from pushline.protocol.frames import FreshToken
-from pushline.protocol.session import Acknowledged, Heartbeat, Left, Session
+from pushline.admission import Admission
+from pushline.clock import Clock, Timer
+from pushline.errors import ConnectionEnded, StoreError, StoreFull
+from pushline.messages import Message, Policy, Status, parse_id
+from pushline.protocol.codes import GOING_AWAY, INTERNAL_ERROR, INVALID_TOKEN, NORMAL, REPLACED, TOO_MANY
+from pushline.protocol.frames import FreshToken, Leave, Up
+from pushline.protocol.session import Acknowledged, Close, Heartbeat, Left, Session, Traffic
 from pushline.protocol.tokens import Claims, TokenSigner
 from pushline.stores.base import (
     Acknowledge,
+    Affirm,
     Append,
+    Arrived,
+    Asked,
+    ChannelState,
     Connect,
     Connected,
+    Contested,
     Create,
     Event,
+    Full,
+    Handled,
+    Held,
     Operation,
     Outcome,
     Published,
@@ -37,14 +46,20 @@ from pushline.stores.base import (
     Release,
     Repeated,
     Store,
-    Taken,
 )
+from pushline.waits import Waits
 from pushline.wheel import Wheel
 
 log = logging.getLogger("pushline.hub")
 
 SWEEP_SECONDS: Final = 5.0
 SWEEP_AGAIN_SECONDS: Final = 0.05
+
+CONTEST_SECONDS: Final = 2.0
+"""How long a page that holds the place under ``reject`` has to answer when a newcomer wants it (G7)."""
+
+LATE_SECONDS: Final = 10.0
+"""How long after its connection a page's last acknowledgement may arrive by POST (W3)."""
 
 
 class Outlet(Protocol):
@@ -53,14 +68,20 @@ class Outlet(Protocol):
     session: Session
     """The session, from :meth:`opened` on."""
 
+    name: str
+    """What kind of transport it is, as the application may see it."""
+
     def opened(self, session: Session) -> bool:
         """The page may receive. False: it has gone meanwhile."""
 
-    def refused(self, code: int) -> None:
-        """The page may not receive: end the connection with a close code."""
+    def refused(self, close: Close) -> None:
+        """The page may not receive: end the connection like that."""
 
     def flush(self) -> None:
         """Write what the session has to say."""
+
+    def traffic(self) -> Traffic:
+        """What has become of the bytes that were written."""
 
 
 class Counters(msgspec.Struct):
@@ -70,6 +91,7 @@ class Counters(msgspec.Struct):
     messages_sent: int = 0
     messages_queued: int = 0
     messages_no_channel: int = 0
+    messages_delivered: int = 0
     connections: int = 0
     connections_opened: int = 0
     connections_refused: int = 0
@@ -84,6 +106,9 @@ Created = Callable[[str, Claims], None]
 Sent = Callable[[int | None, Status], None]
 """Called once with the message's id (None: nothing was kept) and what became of it."""
 
+Looked = Callable[[ChannelState | None, Sequence[Outlet]], None]
+"""Called once with what the store knows of a channel (None: nothing) and with its connections here."""
+
 Failed = Callable[[StoreError], None]
 """Called once, in place of the answer, when the store kept nothing."""
 
@@ -97,11 +122,26 @@ def _nobody(*answer: object) -> None:
 _NOBODY: Final[_Reply] = (_nobody, _nobody)
 
 
+class _Contest:
+    """A newcomer that waits whether the page which holds the place answers (G7, ``reject``).
+
+    ``ask``: what it does when that has not answered, or is gone: it asks for the place once more.
+    """
+
+    __slots__ = ("ask", "outlet", "timer")
+
+    timer: Timer
+
+    def __init__(self, outlet: Outlet, ask: Callable[[], None]) -> None:
+        self.outlet = outlet
+        self.ask = ask
+
+
 class Hub:
     """The channels of a store and the pages that are connected to this process.
 
-    ``grace``: seconds that a page which vanished without a word keeps its place. ``random`` spreads what must not
-    happen at one moment.
+    ``grace``: seconds that a page which vanished without a word keeps its place. ``connect_rate``: pages that may
+    connect in a second, 0 for any number. ``random`` spreads what must not happen at one moment.
     """
 
     def __init__(
@@ -113,6 +153,7 @@ class Hub:
         heartbeat: Heartbeat,
         grace: float,
         random: Callable[[], float],
+        connect_rate: float = 0.0,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -125,6 +166,13 @@ class Hub:
         self._replies: list[_Reply] = []
         self._wheel: Wheel[Outlet] = Wheel(clock, self._ring)
         self._sweep_timer = clock.call_later(SWEEP_SECONDS, self._sweep)
+        self._admission = Admission(connect_rate)
+        self._waits = Waits(clock)
+        # By client id and the fence of the page that is asked: the newcomers here, or none when another hub has them.
+        self._contests: dict[tuple[str, int], list[_Contest]] = {}
+        # By client id and page: when a connection ended, its session, and the fence under which it held the place.
+        self._late: dict[tuple[str, str], tuple[float, Session, int]] = {}
+        self._spread = 0.0
         self.closing = False
         self.counters = Counters()
         self.at_turn_end: list[Callable[[], None]] = []
@@ -178,7 +226,7 @@ class Hub:
         touched: list[Outlet] = []
         for operation, reply, outcome in zip(operations, replies, outcomes, strict=True):
             if type(operation) is Append:
-                self._publish(operation.client_id, outcome, reply, touched)
+                self._publish(operation, outcome, reply, touched)
             else:
                 reply[0](outcome)
         for outlet in touched:
@@ -191,7 +239,10 @@ class Hub:
     def create_channel(self, client_id: str, seconds: int, policy: Policy, reply: Created, failed: Failed) -> None:
         """Make a token that lives for ``seconds``, and its channel when there is none (A1)."""
 
-        def created(claims: Claims) -> None:
+        def created(claims: Claims | Full) -> None:
+            if isinstance(claims, Full):
+                failed(_full())
+                return
             self.counters.channels_created += 1
             reply(self._tokens.sign(claims), claims)
 
@@ -201,14 +252,33 @@ class Hub:
         """Keep a message and hand it to the connected pages of its client id (A2)."""
         self._submit(message, (reply, failed))
 
-    def _publish(
-        self,
-        client_id: str,
-        outcome: Outcome,
-        reply: _Reply,
-        touched: list[Outlet],
-    ) -> None:
-        outlets = self._outlets.get(client_id)
+    def send_and_wait(self, message: Append, seconds: float, reply: Sent, failed: Failed) -> None:
+        """The same; the reply waits, for so long at most, until a page has acknowledged the message (G6)."""
+
+        def sent(number: int | None, status: Status) -> None:
+            if number is None or status == "delivered" or self.closing:
+                reply(number, status)
+                return
+            outlets = self._outlets.get(message.client_id, ())
+            if any(outlet.session.handled(number) for outlet in outlets):  # while the store was asked about a repeat
+                self.counters.messages_delivered += 1
+                reply(number, "delivered")
+                return
+            self._waits.add(message.client_id, number, status, seconds, reply)
+            for outlet in outlets:
+                if outlet.session.given(number):
+                    self.probe(outlet)  # right behind the message (W4)
+
+        self._submit(message, (sent, failed))
+
+    def probe(self, outlet: Outlet) -> None:
+        """Ask a page now whether it is there and what it has handled."""
+        outlet.session.probe(self._clock.monotonic(), outlet.traffic())
+        self._wheel.moved(outlet)
+        outlet.flush()
+
+    def _publish(self, operation: Append, outcome: Outcome, reply: _Reply, touched: list[Outlet]) -> None:
+        outlets = self._outlets.get(operation.client_id)
         number: int | None
         status: Status
         if type(outcome) is Message:
@@ -216,7 +286,16 @@ class Hub:
             written = outlets is not None and self._deliver(outlets, outcome, touched)
         elif type(outcome) is Repeated:
             number = outcome.id
-            written = outlets is not None and any(outlet.session.position >= number for outlet in outlets)
+            if operation.waited and outcome.acknowledged:
+                self.counters.messages_delivered += 1
+                reply[0](number, "delivered")
+                return
+            written = outcome.acknowledged or (
+                outlets is not None and any(outlet.session.given(number) for outlet in outlets)
+            )
+        elif type(outcome) is Full:
+            reply[1](_full())
+            return
         else:
             number, written = None, False
         counters = self.counters
@@ -244,39 +323,77 @@ class Hub:
                 written = written or session.position >= message.id
         return written
 
+    def look(
+        self, client_id: str, reply: Callable[[ChannelState | None, Sequence[Outlet]], None], failed: Failed
+    ) -> None:
+        """Look a channel up: its state in the store, and its connections to this process (A4)."""
+
+        def looked(state: ChannelState | None) -> None:
+            reply(state, self._outlets.get(client_id, ()))
+
+        try:
+            state = self._store.look(client_id, self._clock.now())
+        except StoreError as error:
+            failed(error)
+            return
+        if isinstance(state, asyncio.Future):
+            state.add_done_callback(partial(_looked_later, looked, failed))
+        else:
+            looked(state)
+
     # -- pages -------------------------------------------------------------------------------------------------
 
     def connect(self, token: str, page: str, after: str | None, outlet: Outlet) -> None:
         """Connect a page with a token; ``page`` names its socket, ``after`` is its cursor (W1).
 
-        Calls ``outlet.opened`` or ``outlet.refused`` at the end of the turn. Raises :class:`ConnectionEnded` when the
-        token alone says that the page may not receive.
+        Calls ``outlet.opened`` or ``outlet.refused`` at the end of the turn or, when another page is asked whether it
+        keeps its place, later. Raises :class:`ConnectionEnded` when the page may not receive: the server goes away,
+        too many come at once, or the token alone says so.
         """
+        if self.closing:
+            raise ConnectionEnded(GOING_AWAY, self._moment())
         claims = self._tokens.verify(token, self._clock.now())
-        failed = partial(self._connect_failed, outlet)
-        self._submit(Connect(claims, page, after), (partial(self._connected, claims, page, outlet), failed))
+        wait = self._admission.admit(self._clock.monotonic())  # whoever has no token takes nobody's turn
+        if wait:
+            raise ConnectionEnded(TOO_MANY, int(wait * 1000) + 1)
+        self._connect(Connect(claims, page, after), outlet)
+
+    def _connect(self, asked: Connect, outlet: Outlet) -> None:
+        self._submit(asked, (partial(self._connected, asked, outlet), partial(self._connect_failed, outlet)))
 
     def _connect_failed(self, outlet: Outlet, error: StoreError) -> None:
-        outlet.refused(INTERNAL_ERROR)
+        outlet.refused(Close(INTERNAL_ERROR))
 
-    def _connected(self, claims: Claims, page: str, outlet: Outlet, outcome: Connected | Refused) -> None:
-        if isinstance(outcome, Refused):
-            self.refuse(outlet, outcome.code)
+    def _connected(self, asked: Connect, outlet: Outlet, outcome: Connected | Refused | Contested) -> None:
+        if isinstance(outcome, Contested) and not self.closing:
+            self._contest(asked, outlet, outcome.fence)
             return
-        now = self._clock.monotonic()
+        if isinstance(outcome, Refused | Contested) or self.closing:
+            code, retry = (outcome.code, None) if isinstance(outcome, Refused) else (GOING_AWAY, self._moment())
+            self.refuse(outlet, ConnectionEnded(code, retry))
+            return
+        claims = asked.claims
         session = Session(
             claims,
-            page=page,
+            page=asked.page,
             fence=outcome.fence,
             start=outcome.start,
             gap=outcome.gap,
             beat=self._heartbeat,
             expires_in=claims.expires_at - self._clock.now(),
-            now=now,
+            now=self._clock.monotonic(),
         )
-        self._replace(session, outcome.policy, outcome.resumed)
+        self._replace(self._outlets.get(claims.client_id, ()), asked.page, outcome.policy, outcome.resumed)
+        if self._waits:
+            if outcome.gap:
+                self._waits.missing(claims.client_id, asked.page, _before(asked, outcome.start), outcome.start)
+            elif asked.after is not None:
+                self._handled(session, claims.id, outcome.start)
         if not outlet.opened(session):
-            self._release_later(session)
+            if outcome.resumed:
+                self._release_later(session)
+            else:
+                self._release(session)  # a page that never was there
             return
         self._outlets[claims.client_id] = (*self._outlets.get(claims.client_id, ()), outlet)
         self.counters.connections += 1
@@ -284,21 +401,79 @@ class Hub:
         self._wheel.add(outlet)
         self.feed(outlet)
 
-    def refuse(self, outlet: Outlet, code: int) -> None:
-        """Refuse a connection with a close code, and count it."""
+    def refuse(self, outlet: Outlet, ended: ConnectionEnded) -> None:
+        """Refuse a connection, and count it."""
         self.counters.connections_refused += 1
-        outlet.refused(code)
+        outlet.refused(Close(ended.code, ended.retry))
 
-    def _replace(self, newcomer: Session, policy: Policy, resumed: bool) -> None:
-        """End the connections that a newcomer replaces."""
-        for rival in self._outlets.get(newcomer.client_id, ()):
-            own = bool(newcomer.page) and rival.session.page == newcomer.page
+    def _moment(self) -> int:
+        """The milliseconds after which one page is asked to come back when the server goes away."""
+        return int(self._random() * self._spread * 1000)
+
+    # -- who keeps the place under `reject` --------------------------------------------------------------------
+
+    def _contest(self, asked: Connect, outlet: Outlet, fence: int) -> None:
+        """Another page holds the place: it keeps it if it answers within two seconds."""
+        place = (asked.claims.client_id, fence)
+        again = Connect(asked.claims, asked.page, asked.after, displace=fence)
+        contest = _Contest(outlet, partial(self._connect, again, outlet))
+        contest.timer = self._clock.call_later(CONTEST_SECONDS, partial(self._unanswered, place, contest))
+        self._contests.setdefault(place, []).append(contest)
+        self._ask_holder(place)
+
+    def left(self, outlet: Outlet) -> None:
+        """A page has gone before it was opened or refused: it does not want the place any more."""
+        for place, contests in list(self._contests.items()):
+            for contest in contests:
+                if contest.outlet is outlet:
+                    contest.timer.cancel()
+                    self._give_up(place, contest)
+                    return
+
+    def _unanswered(self, place: tuple[str, int], contest: _Contest) -> None:
+        self._give_up(place, contest)
+        contest.ask()
+
+    def _give_up(self, place: tuple[str, int], contest: _Contest) -> None:
+        contests = self._contests[place]
+        contests.remove(contest)
+        if not contests:
+            del self._contests[place]
+
+    def _ask_holder(self, place: tuple[str, int]) -> None:
+        for outlet in self._outlets.get(place[0], ()):
+            if outlet.session.fence == place[1]:
+                self.probe(outlet)
+
+    def _affirmed(self, place: tuple[str, int], *, here: bool) -> None:
+        """The page that holds a place has answered; ``here``: to this hub, and others may want to know."""
+        contests = self._contests.pop(place, None)
+        if contests is None:
+            return
+        if here:
+            self._submit(Affirm(*place))
+        for contest in contests:
+            contest.timer.cancel()
+            self.refuse(contest.outlet, ConnectionEnded(REPLACED))
+
+    def _vacated(self, session: Session) -> None:
+        """The page has no connection any more, or lost its place: whoever wants that asks the store again."""
+        if self._contests:
+            for contest in self._contests.pop((session.client_id, session.fence), ()):
+                contest.timer.cancel()
+                contest.ask()
+
+    def _replace(self, rivals: Sequence[Outlet], page: str, policy: Policy, resumed: bool) -> None:
+        """End those connections that a newcomer of ``page`` replaces."""
+        for rival in rivals:
+            own = bool(page) and rival.session.page == page
             if own or policy is not Policy.SHARE:
                 self._end(rival, silently=own or resumed)
 
     def _end(self, rival: Outlet, *, silently: bool) -> None:
         # A page is never its own rival (G7): its older connection is not told that it lost the place.
         session = rival.session
+        self._vacated(session)
         session.fence = 0
         session.close(NORMAL if silently else REPLACED)
         self.counters.connections_replaced += not silently
@@ -336,28 +511,72 @@ class Hub:
     def _fed(self, outlet: Outlet, read: Read) -> None:
         session = outlet.session
         session.feeding = False
+        before = session.position
         session.feed(read.messages, read.upto, gap=read.gap, complete=read.complete)
+        if self._waits and not session.closed:
+            if read.gap is not None:
+                self._waits.missing(session.client_id, session.page, before, read.gap)
+            if self._waits.given(session.client_id, {message.id for message in read.messages}):
+                self.probe(outlet)
         outlet.flush()
         if session.behind:
             self._clock.call_soon(partial(self.feed, outlet))
 
+    def blocked(self, outlet: Outlet) -> None:
+        """The transport takes no more for now: what comes stays in the store."""
+        outlet.session.blocked(self._clock.monotonic(), outlet.traffic())
+        self._wheel.moved(outlet)
+
+    def unblocked(self, outlet: Outlet) -> None:
+        """The transport takes more again."""
+        outlet.session.writable = True
+        self.feed(outlet)
+
     def received(self, outlet: Outlet, text: str | bytes) -> None:
         """A page sent a frame (W3)."""
+        self._handle(outlet, outlet.session.receive(text, self._clock.monotonic()))
+
+    def posted(self, claims: Claims, page: str, frame: Up) -> None:
+        """A page sent a frame by POST, over whatever it receives (W3). One that comes too late is passed over."""
+        for outlet in self._outlets.get(claims.client_id, ()):
+            if outlet.session.page == page:
+                self._handle(outlet, outlet.session.handle(frame, self._clock.monotonic()))
+                return
+        late = self._late.get((claims.client_id, page))
+        if late is not None and not isinstance(frame, FreshToken) and not self.closing:
+            _, session, fence = late
+            if id := session.acknowledge(parse_id(frame.id) or 0):
+                self._acknowledge(session, fence, id)
+            if isinstance(frame, Leave):
+                self._release(session)
+
+    def verify(self, token: str) -> Claims:
+        """What a token says. Raises :class:`ConnectionEnded`."""
+        return self._tokens.verify(token, self._clock.now())
+
+    def _handle(self, outlet: Outlet, said: Acknowledged | Left | FreshToken | None) -> None:
         session = outlet.session
-        match session.receive(text, self._clock.monotonic()):
+        match said:
             case Acknowledged(id=id):
-                self._acknowledge(session, id)
+                self._acknowledge(session, session.fence, id)
             case Left(id=id):
                 if id:
-                    self._acknowledge(session, id)
+                    self._acknowledge(session, session.fence, id)
                 self._release(session)
             case FreshToken(token=token):
                 self._refresh(outlet, token)
+        if self._contests and not session.closed:
+            self._affirmed((session.client_id, session.fence), here=True)
         self._wheel.moved(outlet)
         outlet.flush()
 
-    def _acknowledge(self, session: Session, id: int) -> None:
-        self._submit(Acknowledge(session.client_id, session.token_id, session.fence, id))
+    def _acknowledge(self, session: Session, fence: int, id: int) -> None:
+        self._submit(Acknowledge(session.client_id, session.token_of(id), fence, id, session.start))
+        if self._waits:
+            self._handled(session, session.start, id)
+
+    def _handled(self, session: Session, after: int, id: int) -> None:
+        self.counters.messages_delivered += self._waits.handled(session.client_id, session.page, after, id)
 
     def _refresh(self, outlet: Outlet, token: str) -> None:
         session = outlet.session
@@ -382,12 +601,20 @@ class Hub:
         else:
             del self._outlets[session.client_id]
         self.counters.connections -= 1
+        self._departed(session, orderly)
         if orderly:
             self._release(session)
         else:
             self._release_later(session)
 
+    def _departed(self, session: Session, orderly: bool) -> None:
+        """What the page may still say by POST: how far it has come, and that it leaves."""
+        if session.fence and session.page and (not orderly or session.acknowledged < session.position):
+            late = (self._clock.monotonic(), session, session.fence)
+            self._late[session.client_id, session.page] = late
+
     def _release_later(self, session: Session) -> None:
+        # Whoever wants its place waits on: the page may come back within the time that it has to answer.
         if session.fence:
             self._clock.call_later(self._grace, partial(self._release, session))
 
@@ -395,6 +622,7 @@ class Hub:
         """The page leaves its place."""
         if session.fence and not self.closing:
             self._submit(Release(session.client_id, session.fence))
+            self._vacated(session)
             session.fence = 0
 
     def ready(self) -> bool:
@@ -407,10 +635,25 @@ class Hub:
         touched: list[Outlet] = []
         for event in events:
             match event:
-                case Published(client_id=client_id, message=message):
-                    self._deliver(self._outlets.get(client_id, ()), message, touched)
-                case Taken(client_id=client_id, fence=fence, resumed=resumed):
-                    self._taken(client_id, fence, resumed)
+                case Published(client_id=client_id, message=message, waited=waited):
+                    if waited and not self.closing:
+                        self._waits.elsewhere(client_id, message.id)
+                    direct: list[Outlet] = []
+                    self._deliver(self._outlets.get(client_id, ()), message, direct)
+                    touched += direct
+                    if waited:
+                        for outlet in direct:
+                            self.probe(outlet)
+                case Arrived():
+                    self._arrived(event)
+                case Handled(client_id=client_id, id=id, after=after):
+                    self.counters.messages_delivered += self._waits.handled(client_id, "", after, id)
+                case Asked(client_id=client_id, fence=fence):
+                    if any(outlet.session.fence == fence for outlet in self._outlets.get(client_id, ())):
+                        self._contests.setdefault((client_id, fence), [])
+                        self._ask_holder((client_id, fence))
+                case Held(client_id=client_id, fence=fence):
+                    self._affirmed((client_id, fence), here=False)
                 case _:  # a hole
                     for outlets in list(self._outlets.values()):
                         for outlet in outlets:
@@ -419,18 +662,18 @@ class Hub:
         for outlet in touched:
             outlet.flush()
 
-    def _taken(self, client_id: str, fence: int, resumed: bool) -> None:
-        for rival in self._outlets.get(client_id, ()):
-            if rival.session.fence < fence:
-                self._end(rival, silently=resumed)
+    def _arrived(self, page: Arrived) -> None:
+        older = [outlet for outlet in self._outlets.get(page.client_id, ()) if outlet.session.fence < page.fence]
+        self._replace(older, page.page, page.policy, page.resumed)
 
     def _ring(self, outlet: Outlet, now: float) -> None:
-        outlet.session.tick(now)
+        outlet.session.tick(now, outlet.traffic())
         outlet.flush()
 
     def _sweep(self) -> None:
         if self.closing:
             return
+        self._forget_late()
         try:
             more = self._store.sweep(self._clock.now())
         except StoreError as error:
@@ -438,13 +681,52 @@ class Hub:
             more = False
         self._sweep_timer = self._clock.call_later(SWEEP_AGAIN_SECONDS if more else SWEEP_SECONDS, self._sweep)
 
+    def _forget_late(self) -> None:
+        oldest = self._clock.monotonic() - LATE_SECONDS
+        self._late = {key: late for key, late in self._late.items() if late[0] > oldest}
+
     def close(self, spread: float) -> None:
-        """Ask every page to come back, each at its own moment within ``spread`` seconds, and take no more work."""
+        """Ask every page to come back, each at its own moment within ``spread`` seconds, and let no other one in (G11).
+
+        The application is still answered, until :meth:`finish`; those of its sends that wait are answered at once.
+        """
+        self._spread = spread
         self._turn()
         self.closing = True
         self._sweep_timer.cancel()
         self._wheel.stop()
+        self._waits.end()
+        contests, self._contests = self._contests, {}
+        for each in contests.values():
+            for contest in each:
+                contest.timer.cancel()
+                self.refuse(contest.outlet, ConnectionEnded(GOING_AWAY, self._moment()))
         for outlets in list(self._outlets.values()):
             for outlet in outlets:
-                outlet.session.close(GOING_AWAY, retry=int(self._random() * spread * 1000))
+                outlet.session.close(GOING_AWAY, retry=self._moment())
                 outlet.flush()
+
+    def finish(self) -> None:
+        """Keep and answer what was asked until now."""
+        self._turn()
+
+
+def _looked_later(
+    looked: Callable[[ChannelState | None], None], failed: Failed, state: asyncio.Future[ChannelState | None]
+) -> None:
+    try:
+        answer = state.result()
+    except StoreError as error:
+        failed(error)
+    else:
+        looked(answer)
+
+
+def _before(asked: Connect, start: int) -> int:
+    """The id after which something is missing for a page that was told so when it connected."""
+    cursor = asked.claims.id if asked.after is None else parse_id(asked.after)
+    return cursor if cursor is not None and cursor <= start else 0
+
+
+def _full() -> StoreFull:
+    return StoreFull("the store has as much as it may hold")

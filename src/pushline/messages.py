@@ -12,7 +12,7 @@ MAX_CLIENT_ID_BYTES: Final = 256
 DEFAULT_DURATION_MINUTES: Final = 120
 MAX_DURATION_MINUTES: Final = 1440
 
-Status = Literal["sent", "queued", "no_channel"]
+Status = Literal["sent", "queued", "no_channel", "delivered"]
 """What became of a send (contract, G6)."""
 
 
@@ -20,6 +20,7 @@ class Policy(Enum):
     """Who receives when several pages of one client id are open (contract, G7)."""
 
     REPLACE = "replace"
+    REJECT = "reject"
     SHARE = "share"
 
 

@@ -63,6 +63,33 @@ class Settings:
     max_message_bytes: int = _setting(
         32767, "The longest message that is accepted.", metavar="BYTES", low=1, high=1 << 20
     )
+    max_store_channels: int = _setting(
+        2_000_000, "Channels that the whole store may hold; more are refused.", metavar="COUNT", low=1
+    )
+    max_store_messages: int = _setting(
+        5_000_000, "Messages that the whole store may hold; more are refused.", metavar="COUNT", low=1
+    )
+    max_store_bytes: int = _setting(
+        1 << 30, "Bytes of messages that the whole store may hold; more are refused.", metavar="BYTES", low=1
+    )
+    durability: str = _setting(
+        "process",
+        "What an accepted message survives: `process` a crash of Pushline, `disk` a power cut too (an fsync a commit).",
+        metavar="process|disk",
+    )
+    connect_rate: float = _setting(
+        5000.0,
+        "Pages that may connect in a second; the others are told when to come back. 0: any number.",
+        metavar="COUNT",
+        low=0,
+    )
+    drain_seconds: float = _setting(
+        20.0,
+        "At the end pages are asked to come back at moments spread over so many seconds.",
+        metavar="SECONDS",
+        low=0,
+        high=3600,
+    )
     log_level: str = _setting(
         "info", "What is logged: `debug`, `info`, `warning` or `error` and what is graver.", metavar="LEVEL"
     )

@@ -16,6 +16,7 @@ from websockets.protocol import Side, State
 from pushline.errors import StoreError
 from pushline.http.api import Api
 from pushline.http.app import App
+from pushline.http.clients import Clients
 from pushline.http.keys import ApiKeys
 from pushline.http.operations import Operations
 from pushline.http.page import Origins
@@ -26,6 +27,7 @@ from pushline.server.native import NativeFront
 from pushline.stores.base import Operation, Outcome, Store
 from pushline.stores.memory import MemoryStore
 from pushline.testing import FakeClock, MemoryPipe
+from pushline.transports.base import Door
 
 KEY = "the-api-key-of-the-tests"
 OTHER_KEY = "another-good-key-of-the-tests"
@@ -201,10 +203,12 @@ class Rig:
         api_keys = ApiKeys(keys)
         self.app = App(
             Api(self.hub, api_keys, max_message_bytes=max_message_bytes),
+            Clients(self.hub, api_keys),
             Operations(self.hub, api_keys),
             max_message_bytes=max_message_bytes,
         )
-        self.front = NativeFront(self.app, self.hub, self.clock, Origins(origins))
+        self.door = Door(self.hub, self.clock, Origins(origins))
+        self.front = NativeFront(self.app, self.door, self.clock)
 
     def ask(self, method: str, target: str | bytes, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
         """One request on a connection of its own, as the application makes it."""

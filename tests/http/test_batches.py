@@ -10,6 +10,8 @@ from tests.http.rig import Answer, FailingStore, Rig, assert_problem
 
 from pushline.errors import StoreError, StoreFull
 from pushline.http.api import MAX_BATCH_BYTES, MAX_TARGETS
+from pushline.stores.base import Room
+from pushline.stores.memory import MemoryStore
 
 
 def post(rig: Rig, *items: object) -> Answer:
@@ -71,6 +73,37 @@ class TestTheResults:
         assert_problem(post(rig, {"to": ["ann", "bob"], "data": "x"}), "store_full")
         store.error = StoreError("broken")
         assert_problem(post(rig, {"to": ["ann", "bob"], "data": "x"}), "internal_error")
+
+    def test_say_for_which_items_the_store_was_full(self) -> None:
+        rig = Rig(MemoryStore(room=Room(messages=2)))
+        rig.token("ann")
+        rig.token("bob")
+        answers = results(rig, {"to": ["ann", "nobody", "ann", "bob"], "data": "x"}, {"to": "bob", "data": ""})
+        assert [each.get("status", each.get("code")) for each in answers] == [
+            "queued",
+            "no_channel",
+            "queued",
+            "store_full",
+            "invalid_message",
+        ]
+        assert_refused(answers[3], "bob", "store_full")
+        assert rig.kept("ann") == [b"x", b"x"]
+        assert rig.kept("bob") == []
+
+    def test_are_a_problem_when_the_store_was_full_for_all(self) -> None:
+        rig = Rig(MemoryStore(room=Room(messages=0)))
+        rig.token("ann")
+        answer = post(rig, {"to": ["ann", "ann"], "data": "x"}, {"to": "ann", "data": "y"})
+        assert_problem(answer, "store_full", "nothing of this request was kept")
+        assert answer.status == 507
+        assert rig.kept("ann") == []
+
+    def test_of_a_repeat_are_what_they_were_however_full_the_store_is_by_now(self) -> None:
+        rig = Rig(MemoryStore(room=Room(messages=1)))
+        rig.token("ann")
+        first = results(rig, {"to": "ann", "data": "x", "key": "k"})
+        assert results(rig, {"to": "ann", "data": "x", "key": "k"}) == first
+        assert_problem(post(rig, {"to": "ann", "data": "y"}), "store_full")
 
 
 class TestAnItem:

@@ -8,8 +8,11 @@ from urllib.parse import quote_plus, urlencode
 
 import pytest
 from tests.http.rig import BEARER, Answer, Page, Peer, Rig, assert_problem
+from websockets.frames import Frame, Opcode
 
 from pushline.protocol.tokens import TokenSigner
+from pushline.stores.base import Room
+from pushline.stores.memory import MemoryStore
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 STRANGE_CLIENT_IDS = [
@@ -176,7 +179,22 @@ class TestThePolicy:
 
     @pytest.mark.parametrize("policy", ["first", "", "REPLACE", None, 1, [], {}])
     def test_that_is_another_is_refused(self, rig: Rig, policy: object) -> None:
-        assert_problem(create(rig, client_id="ann", policy=policy), "invalid_policy", "`replace`, `share`")
+        assert_problem(create(rig, client_id="ann", policy=policy), "invalid_policy", "`replace`, `reject`, `share`")
+
+    def test_reject_is_for_the_page_that_came_first(self, rig: Rig) -> None:
+        first = rig.page("ann", policy="reject")
+        second = Page(rig, rig.token("ann", policy="reject"))
+        assert first.read() == ['{"type":"ping"}']
+        first.peer.write(Frame(Opcode.TEXT, b'{"type":"ack","id":""}').serialize(mask=True))
+        assert second.close().code == 4409
+        rig.ask("POST", "/v1/clients/ann/messages", {}, b"hello")
+        assert first.messages() == ["hello"]
+
+    def test_of_a_store_that_has_no_room_is_nothing(self) -> None:
+        rig = Rig(MemoryStore(room=Room(channels=1)))
+        rig.token("ann")
+        assert_problem(create(rig, client_id="bob"), "store_full", "nothing of this request was kept")
+        assert create(rig, client_id="ann").status == 201
 
 
 class TestTheClientId:

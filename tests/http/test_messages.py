@@ -5,11 +5,13 @@ from __future__ import annotations
 from urllib.parse import quote, urlencode
 
 import pytest
-from tests.http.rig import BEARER, Answer, FailingStore, Peer, Rig, assert_problem
+from tests.http.rig import BEARER, Answer, FailingStore, Page, Peer, Rig, assert_problem
 from tests.http.test_channels import STRANGE_CLIENT_IDS
 
 from pushline.errors import StoreError, StoreFull
 from pushline.messages import parse_id
+from pushline.stores.base import Room
+from pushline.stores.memory import MemoryStore
 
 
 def send(
@@ -59,6 +61,17 @@ class TestTheStatus:
         store.error = None
         assert send(rig).json["status"] == "queued"
         assert rig.kept("ann") == [b"hello"]
+
+    def test_is_not_said_when_the_store_has_no_room(self) -> None:
+        rig = Rig(MemoryStore(room=Room(messages=1)))
+        rig.token("ann")
+        assert send(rig).json["status"] == "queued"
+        for query in ("", "?wait=5"):
+            answer = send(rig, query=query)
+            assert_problem(answer, "store_full", "nothing of this request was kept")
+            assert answer.status == 507
+        assert rig.kept("ann") == [b"hello"]
+        assert send(rig, "nobody").json["status"] == "no_channel"
 
 
 class TestTheClientId:
@@ -110,7 +123,7 @@ class TestTheClientId:
         peer.write("POST /v1/clients/é/messages HTTP/1.1\r\n".encode())
         assert_problem(peer.read()[0], "malformed_request")
 
-    @pytest.mark.parametrize("path", ["/v1/clients//messages", "/v1/clients/a/b/messages", "/v1/clients/messages"])
+    @pytest.mark.parametrize("path", ["/v1/clients//messages", "/v1/clients/a/b/messages"])
     def test_that_is_missing_or_several_is_at_no_address(self, rig: Rig, path: str) -> None:
         assert_problem(rig.ask("POST", path, {}, b"hello"), "not_found")
 
@@ -190,10 +203,16 @@ class TestTheKey:
         token = rig.token("ann")
         first = send(rig, headers={"Idempotency-Key": "k"})
         assert first.json["status"] == "queued"
-        assert rig.page("ann", policy="replace").messages() == []
-        assert token
+        assert Page(rig, token).messages() == ["hello"]
         again = send(rig, headers={"Idempotency-Key": "k"})
         assert again.json == {"id": first.json["id"], "status": "sent"}
+
+    def test_tells_a_repeat_that_a_page_of_a_newer_token_did_not_get_it(self, rig: Rig) -> None:
+        rig.token("ann")
+        first = send(rig, headers={"Idempotency-Key": "k"})
+        assert rig.page("ann").messages() == []
+        again = send(rig, headers={"Idempotency-Key": "k"})
+        assert again.json == {"id": first.json["id"], "status": "queued"}
 
     def test_belongs_to_its_client_id(self, rig: Rig) -> None:
         rig.token("ann")

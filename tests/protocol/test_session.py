@@ -7,9 +7,18 @@ import json
 import pytest
 
 from pushline.messages import COUNTER_BITS, Message, Policy, format_id
-from pushline.protocol.codes import GOING_AWAY, NORMAL, PROTOCOL_ERROR, TOKEN_EXPIRED
-from pushline.protocol.frames import Expiring, FreshToken, Gap, Open, Ping, TokenAccepted
-from pushline.protocol.session import BLOCKED_SECONDS, Acknowledged, Close, Heartbeat, Left, Outgoing, Session
+from pushline.protocol.codes import GOING_AWAY, NORMAL, PROTOCOL_ERROR, TOKEN_EXPIRED, TOO_SLOW
+from pushline.protocol.frames import Ack, Expiring, FreshToken, Gap, Open, Ping, TokenAccepted
+from pushline.protocol.session import (
+    BLOCKED_SECONDS,
+    Acknowledged,
+    Close,
+    Heartbeat,
+    Left,
+    Outgoing,
+    Session,
+    Traffic,
+)
 from pushline.protocol.tokens import Claims
 
 NOW = 1000.0
@@ -260,7 +269,8 @@ class TestAcknowledging:
         session.deliver(message(1))
         text = json.dumps({"type": "leave", "id": format_id(an_id(1))})
         assert session.receive(text, NOW) == Left(an_id(1))
-        assert session.receive(text, NOW) == Left(0)
+        assert session.outgoing() == [message(1), Close(NORMAL)]
+        assert session.receive(text, NOW) is None
 
     def test_a_page_that_leaves_before_any_message_acknowledges_nothing(self) -> None:
         assert live().receive('{"type":"leave","id":""}', NOW) == Left(0)
@@ -283,6 +293,7 @@ class TestAcknowledging:
         session.deliver(message(1))
         session.close(NORMAL)
         assert ack(session, 1) is None
+        assert session.handle(Ack(format_id(an_id(1))), NOW) is None
 
 
 class TestHeartbeat:
@@ -370,6 +381,114 @@ class TestHeartbeat:
         assert out(session) == []
 
 
+class TestProbes:
+    """W4: the page is asked now, not only when the next ping is due."""
+
+    def test_a_page_is_asked_and_has_the_timeout_to_answer(self) -> None:
+        session = live()
+        session.probe(NOW + 5, Traffic())
+        assert out(session) == [Ping()]
+        assert session.deadline == NOW + 5 + TIMEOUT
+        session.tick(NOW + 5 + TIMEOUT)
+        assert out(session) == [Close(GOING_AWAY)]
+
+    def test_an_answer_begins_a_new_interval(self) -> None:
+        session = live()
+        session.probe(NOW + 5, Traffic())
+        session.receive('{"type":"ack","id":""}', NOW + 6)
+        assert session.deadline == NOW + 6 + INTERVAL
+
+    def test_a_page_that_owes_an_answer_is_asked_again_and_gets_no_more_time(self) -> None:
+        session = live()
+        session.probe(NOW, Traffic())
+        session.probe(NOW + 9, Traffic())
+        assert out(session) == [Ping(), Ping()]
+        assert session.deadline == NOW + TIMEOUT
+
+    def test_what_it_takes_meanwhile_counts_from_the_moment_it_was_asked(self) -> None:
+        session = live()
+        session.probe(NOW, Traffic(1000, 500))
+        session.tick(NOW + TIMEOUT, Traffic(1100, 400))
+        assert out(session) == [Ping(), Ping()]
+        assert session.deadline == NOW + 2 * TIMEOUT
+
+    def test_what_is_closed_is_not_asked(self) -> None:
+        session = live()
+        session.close(NORMAL)
+        session.probe(NOW, Traffic())
+        assert out(session) == [Close(NORMAL)]
+
+
+class TestProgress:
+    """G10: any progress counts as life; none for the ping timeout ends the connection."""
+
+    def test_a_page_that_takes_some_of_what_was_on_its_way_is_asked_again(self) -> None:
+        session = live()
+        session.tick(NOW + INTERVAL, Traffic(0, 100))
+        now, traffic = NOW + INTERVAL, Traffic(0, 100)
+        for _ in range(50):
+            now, traffic = now + TIMEOUT, Traffic(traffic.taken + 1, 100)
+            session.tick(now, traffic)
+        assert not session.closed
+        session.tick(now + TIMEOUT, traffic)
+        assert out(session)[-1] == Close(TOO_SLOW)
+
+    def test_bytes_that_were_taken_before_it_was_asked_are_no_life(self) -> None:
+        session = live()
+        session.tick(NOW + INTERVAL, Traffic(1000, 0))
+        session.tick(NOW + INTERVAL + TIMEOUT, Traffic(1017, 0))  # the kernel at the other end took the ping
+        assert out(session)[-1] == Close(GOING_AWAY)
+
+    def test_a_page_that_takes_no_more_has_the_timeout(self) -> None:
+        session = live()
+        session.blocked(NOW + 3, Traffic(0, 100))
+        assert not session.writable
+        assert session.deadline == NOW + 3 + TIMEOUT
+        session.tick(NOW + 3 + TIMEOUT, Traffic(0, 100))
+        assert out(session) == [Close(TOO_SLOW)]
+
+    def test_a_page_that_takes_no_more_while_it_is_asked_has_no_more_time_and_may_make_progress(self) -> None:
+        session = live()
+        session.tick(NOW + INTERVAL, Traffic(0, 0))
+        session.blocked(NOW + INTERVAL + 1, Traffic(10, 100))
+        assert session.deadline == NOW + INTERVAL + TIMEOUT
+        session.tick(NOW + INTERVAL + TIMEOUT, Traffic(20, 90))
+        assert not session.closed
+
+    def test_a_page_that_was_asked_with_something_on_its_way_is_measured_from_there(self) -> None:
+        session = live()
+        session.tick(NOW + INTERVAL, Traffic(0, 50))
+        session.blocked(NOW + INTERVAL + 1, Traffic(10, 100))
+        session.tick(NOW + INTERVAL + TIMEOUT, Traffic(10, 100))
+        assert not session.closed
+
+    def test_a_page_that_reads_again_is_asked_whether_it_is_there(self) -> None:
+        session = live()
+        session.blocked(NOW, Traffic(0, 100))
+        session.writable = True
+        session.tick(NOW + TIMEOUT, Traffic(100, 0))
+        assert out(session) == [Ping()]
+        session.tick(NOW + 2 * TIMEOUT, Traffic(117, 0))
+        assert out(session) == [Close(GOING_AWAY)]
+
+
+class TestWhatItWasGiven:
+    """G6: what an acknowledgement speaks of."""
+
+    def test_begins_behind_its_start_and_ends_where_it_stands(self) -> None:
+        session = a_session(start=5)
+        session.deliver(message(6))
+        feed(session, message(6), message(7))
+        assert [session.given(an_id(n)) for n in range(4, 9)] == [False, False, True, True, False]
+
+    def test_is_handled_when_it_says_so(self) -> None:
+        session = a_session(start=5)
+        feed(session, message(6), message(7))
+        assert not session.handled(an_id(5))
+        ack(session, 6)
+        assert [session.handled(an_id(n)) for n in range(4, 9)] == [False, False, True, False, False]
+
+
 class TestExpiry:
     """G9 and W2: a notice, then the end."""
 
@@ -436,7 +555,8 @@ class TestExpiry:
         out(session)
         session.refresh(claims(7200, number=1), 7200.0, NOW + 59)
         assert out(session) == [TokenAccepted(expires_in=7200)]
-        assert session.token_id == an_id(1)
+        assert session.token_of(an_id(2)) == an_id(1)
+        assert session.token_of(an_id(1)) == an_id(0)
         session.tick(NOW + 60)
         assert not session.closed
         session.tick(session.deadline)

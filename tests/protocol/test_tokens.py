@@ -124,7 +124,7 @@ class TestATokenThatIsForgedOrMalformed:
             "YW5u.1-0.9999999999.replace.more",
             "YW5u.1.9999999999.replace",
             "YW5u.1-0.soon.replace",
-            "YW5u.1-0.9999999999.reject",
+            "YW5u.1-0.9999999999.reject-not",
             "Y.1-0.9999999999.replace",
             "_w.1-0.9999999999.replace",
         ],

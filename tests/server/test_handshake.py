@@ -81,7 +81,6 @@ class TestAHandshakeThatIsNone:
     @pytest.mark.parametrize(
         ("headers", "code", "detail"),
         [
-            ({"Upgrade": "h3"}, "upgrade_required", "Connect with a WebSocket|takes GET"),
             ({"Sec-WebSocket-Version": "8"}, "upgrade_required", "version 13"),
             ({"Sec-WebSocket-Key": "short"}, "malformed_request", "Sec-WebSocket-Key"),
             ({"Sec-WebSocket-Key": ""}, "malformed_request", "Sec-WebSocket-Key"),
@@ -98,6 +97,20 @@ class TestAHandshakeThatIsNone:
             assert answer.headers["upgrade"] == "websocket"
         rig.clock.advance(LINGER_SECONDS)
         assert peer.pipe.closed
+
+    @pytest.mark.parametrize(
+        "headers",
+        [{"Upgrade": "h3"}, {"Upgrade": ""}, {"Upgrade": "", "Connection": "close"}, {"Connection": "keep-alive"}],
+        ids=["another protocol", "no protocol", "as nginx passes it on", "no upgrade"],
+    )
+    def test_that_a_proxy_has_stripped_is_told_the_cause(self, rig: Rig, headers: dict[str, str]) -> None:
+        peer = Peer(rig)
+        peer.write(handshake_bytes(rig.token("ann"), headers=headers).replace(b"Upgrade: \r\n", b""))
+        (answer,) = peer.read()
+        assert_problem(answer, "upgrade_required", "without `Upgrade: websocket`: a proxy on the way")
+        assert answer.headers["upgrade"] == "websocket"
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert rig.door.wires == 0
 
     def test_is_refused_when_it_posts(self, rig: Rig) -> None:
         peer = Peer(rig)

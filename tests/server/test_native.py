@@ -592,3 +592,23 @@ class TestOtherProtocols:
         peer = Peer(rig)
         peer.write(message("x") + b"CONNECT push.example.com:443 HTTP/1.1\r\n\r\n")
         assert [answer.status for answer in peer.read()] == [200, 400]
+
+
+class TestTheEnd:
+    """The front closes what is connected, and what was accepted a moment too late."""
+
+    def test_closes_every_connection_after_what_is_on_its_way(self, rig: Rig) -> None:
+        idle, busy = Peer(rig), Peer(rig)
+        busy.write(request_bytes("GET", "/health"))
+        rig.front.close()
+        assert [answer.status for answer in busy.read()] == [200]
+        assert idle.pipe.closed
+        assert busy.pipe.closed
+
+    def test_answers_nobody_who_comes_later(self, rig: Rig) -> None:
+        rig.front.close()
+        late = Peer(rig)
+        assert late.pipe.closed
+        late.write(message("hello"))
+        assert late.read() == []
+        assert not rig.front.connections

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
-from pushline.stores.base import Event, Operation, Outcome, Read, Retention
+from pushline.stores.base import ChannelState, Event, Operation, Outcome, Read, StoreOptions
 from pushline.stores.memory import MemoryStore
 from pushline.testing.stores import StoreConformance
 
@@ -17,8 +16,8 @@ T = TypeVar("T")
 class LateStore:
     """A memory store that answers in the next turn of its loop."""
 
-    def __init__(self, retention: Retention) -> None:
-        self._store = MemoryStore(retention)
+    def __init__(self, options: StoreOptions) -> None:
+        self._store = MemoryStore(options.retention, options.room)
         self._loop = asyncio.new_event_loop()
 
     def _later(self, answer: T) -> asyncio.Future[T]:
@@ -31,6 +30,9 @@ class LateStore:
 
     def read(self, client_id: str, after: int, now: float) -> asyncio.Future[Read]:
         return self._later(self._store.read(client_id, after, now))
+
+    def look(self, client_id: str, now: float) -> asyncio.Future[ChannelState | None]:
+        return self._later(self._store.look(client_id, now))
 
     def sweep(self, now: float) -> bool:
         return self._store.sweep(now)
@@ -47,5 +49,5 @@ class LateStore:
 
 
 class TestStoreThatAnswersLater(StoreConformance):
-    def make_store(self, folder: Path, retention: Retention) -> LateStore:
-        return LateStore(retention)
+    def make_store(self, options: StoreOptions) -> LateStore:
+        return LateStore(options)

@@ -14,6 +14,7 @@ class Recorder(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.goes_on = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.events.append("made")
@@ -26,6 +27,10 @@ class Recorder(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.events.append("resume")
+
+    def eof_received(self) -> bool:
+        self.events.append("end")
+        return self.goes_on
 
     def connection_lost(self, error: Exception | None) -> None:
         self.events.append("lost" if error is None else "broken")
@@ -58,6 +63,32 @@ def test_a_full_buffer_pauses_the_protocol_until_it_is_read(recorder: Recorder) 
     pipe.take()
     pipe.take()
     assert recorder.events == ["made", "pause", "resume"]
+
+
+def test_a_peer_may_read_a_part_and_the_protocol_goes_on_when_little_is_left(recorder: Recorder) -> None:
+    pipe = MemoryPipe(recorder, high_water=8)
+    pipe.write(b"0123456789")
+    assert (pipe.take(4), pipe.get_write_buffer_size()) == (b"0123", 6)
+    assert recorder.events == ["made", "pause"]
+    assert pipe.take(4) == b"4567"
+    assert recorder.events == ["made", "pause", "resume"]
+    assert pipe.take() == b"89"
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_peer_may_end_its_side_and_the_protocol_decides(recorder: Recorder, goes_on: bool) -> None:
+    recorder.goes_on = goes_on
+    pipe = MemoryPipe(recorder)
+    pipe.end()
+    assert pipe.closed == (not goes_on)
+    assert recorder.events == ["made", "end", *([] if goes_on else ["lost"])]
+
+
+def test_a_peer_of_a_connection_that_is_closed_ends_nothing(recorder: Recorder) -> None:
+    pipe = MemoryPipe(recorder)
+    pipe.drop()
+    pipe.end()
+    assert recorder.events == ["made", "broken"]
 
 
 @pytest.mark.parametrize("end", ["close", "abort"])

@@ -14,11 +14,11 @@ from websockets.utils import accept_key
 from pushline.errors import Problem
 from pushline.http.request import Request
 from pushline.messages import Policy
-from pushline.protocol.codes import INVALID_TOKEN, ORIGIN_NOT_ALLOWED, PROTOCOL_ERROR, REPLACED
+from pushline.protocol.codes import GOING_AWAY, INVALID_TOKEN, NORMAL, PROTOCOL_ERROR, REPLACED
 from pushline.protocol.frames import Ack, Down, FreshToken, Open, Ping, Up, encode
-from pushline.protocol.session import Close
+from pushline.protocol.session import BLOCKED_SECONDS, Close
 from pushline.testing.pipe import MemoryPipe
-from pushline.testing.transports import FarEnd, Received, TransportCase, TransportConformance
+from pushline.testing.transports import INTERVAL, TIMEOUT, FarEnd, Received, StreamConformance, TransportCase
 from pushline.transports.base import CLOSE_SECONDS
 from pushline.transports.websocket import MAX_FRAME_BYTES, Handshake, WebSocketTransport
 
@@ -53,6 +53,8 @@ def close_frame(code: int) -> bytes:
 
 class WebSocketPage(FarEnd):
     """A page that speaks WebSocket, with the same library from the other side."""
+
+    transport: WebSocketTransport
 
     def __init__(self, pipe: MemoryPipe, transport: WebSocketTransport) -> None:
         self.pipe = pipe
@@ -116,11 +118,11 @@ class WebSocketCase(TransportCase):
         query = f"page={page}" + (f"&after={after}" if after is not None else "")
         return self.ask(request("pushline.v1", f"pushline.token.{token}", query=query))
 
-    def ask(self, handshake: Request, *, admitted: bool = True) -> WebSocketPage:
+    def ask(self, handshake: Request) -> WebSocketPage:
         pipe = self.pipe()
-        transport = WebSocketTransport(self.hub, self.clock, pipe)
+        transport = WebSocketTransport(self.door, pipe)
         pipe.set_protocol(transport)
-        transport.start(Handshake(handshake), admitted=admitted)
+        transport.start(Handshake(handshake), handshake)
         return WebSocketPage(pipe, transport)
 
     def socket(self, token: str | None = None, page: str = "p") -> WebSocketPage:
@@ -132,8 +134,8 @@ class WebSocketCase(TransportCase):
         return far
 
 
-class TestWebSocket(WebSocketCase, TransportConformance):
-    """The suite of every transport."""
+class TestWebSocket(WebSocketCase, StreamConformance):
+    """The suite of every transport that holds a connection."""
 
 
 class TestHandshake(WebSocketCase):
@@ -195,31 +197,6 @@ class TestHandshake(WebSocketCase):
         assert far.receive() == [Close(INVALID_TOKEN)]
         assert ("Sec-WebSocket-Protocol" in far.answer) == ("pushline.v1" in protocols)
 
-    def test_page_and_cursor_are_in_the_query(self) -> None:
-        handshake = Handshake(request(query="page=a-b_1&after=1-2"))
-        assert (handshake.page, handshake.after) == ("a-b_1", "1-2")
-        handshake = Handshake(request())
-        assert (handshake.page, handshake.after) == ("", None)
-
-    def test_an_empty_cursor_is_a_cursor_of_no_known_form(self) -> None:
-        far = self.ask(request("pushline.v1", f"pushline.token.{self.create()}", query="after="))
-        self.clock.turn()
-        (first,) = far.receive()
-        assert isinstance(first, Open)
-        assert first.gap
-
-    @pytest.mark.parametrize("page", ["a b", "x" * 65, "%C3%BC", "a/b", "%00"])
-    def test_a_page_name_of_another_shape_is_refused(self, page: str) -> None:
-        far = self.ask(request("pushline.v1", f"pushline.token.{self.create()}", query=f"page={page}"))
-        assert far.receive() == [Close(PROTOCOL_ERROR)]
-
-    def test_a_page_of_another_origin_is_refused(self) -> None:
-        far = self.ask(request("pushline.v1", f"pushline.token.{self.create()}"), admitted=False)
-        assert far.receive() == [Close(ORIGIN_NOT_ALLOWED)]
-        self.clock.advance(CLOSE_SECONDS)
-        assert far.is_over()
-        assert self.hub.counters.connections_refused == 1
-
     def test_a_page_without_a_name_may_resume(self) -> None:
         token = self.create()
         first = self.ask(request("pushline.v1", f"pushline.token.{token}"))
@@ -228,7 +205,7 @@ class TestHandshake(WebSocketCase):
         assert isinstance(opened, Open)
         second = self.ask(request("pushline.v1", f"pushline.token.{token}", query=f"after={opened.cursor}"))
         self.clock.turn()
-        assert first.receive() == [Close(1000)]
+        assert first.receive() == [Close(NORMAL)]
         assert isinstance(second.last(), Open)
 
 
@@ -502,8 +479,7 @@ class TestClosing(WebSocketCase):
     def test_a_page_that_reads_nothing_more_is_cut(self) -> None:
         token = self.create()
         far = self.socket(token)
-        while self.send("x" * 30_000) == ["sent"]:
-            pass
+        self.stall(far)
         self.connect(token, "q")
         self.clock.turn()
         self.clock.advance(CLOSE_SECONDS)
@@ -512,8 +488,7 @@ class TestClosing(WebSocketCase):
     def test_a_connection_that_is_closing_takes_no_notice_of_its_buffer(self) -> None:
         token = self.create()
         far = self.socket(token)
-        while self.send("x" * 30_000) == ["sent"]:
-            pass
+        self.stall(far)
         far.say_nonsense()
         far.transport.resume_writing()
         far.transport.pause_writing()
@@ -521,8 +496,48 @@ class TestClosing(WebSocketCase):
         assert self.connections() == 0
 
 
+class TestWhatThePageSays(WebSocketCase):
+    """W3, where the frames of the page come over the connection itself."""
+
+    def test_what_is_no_frame_ends_the_connection_with_4400(self) -> None:
+        far = self.socket()
+        far.say_nonsense()
+        assert far.last() == Close(PROTOCOL_ERROR)
+        assert self.connections() == 0
+
+    def test_a_fresh_token_that_is_not_good_ends_the_connection_with_its_code(self) -> None:
+        far = self.socket()
+        far.say(FreshToken("forged"))
+        assert far.last() == Close(INVALID_TOKEN)
+
+    def test_a_fresh_token_of_another_client_id_ends_the_connection(self) -> None:
+        far = self.socket()
+        far.say(FreshToken(self.create(client_id="bob")))
+        assert far.last() == Close(INVALID_TOKEN)
+
+
 class TestPings(WebSocketCase):
     """W4: an RFC 6455 ping goes with the frame."""
+
+    def test_a_page_whose_script_is_blocked_stays_for_some_minutes(self) -> None:
+        far = self.socket()
+        for _ in range(8):
+            self.clock.advance(INTERVAL)
+            assert far.receive() == [Ping()]
+            far.pong()
+        assert self.connections() == 1
+
+    def test_a_page_whose_script_is_blocked_for_longer_is_given_up(self) -> None:
+        far = self.socket()
+        begun = self.clock.monotonic()
+        came: list[Received] = []
+        while self.connections():
+            self.clock.advance(1)
+            came += far.receive()
+            far.pong()
+        assert came[-1] == Close(GOING_AWAY)
+        assert BLOCKED_SECONDS <= self.clock.monotonic() - begun <= BLOCKED_SECONDS + INTERVAL + TIMEOUT
+        assert self.connections() == 0
 
     def test_the_browser_is_asked_too(self) -> None:
         far = self.socket()
@@ -530,6 +545,16 @@ class TestPings(WebSocketCase):
         frame, ping = far.frames()
         assert (frame.opcode, bytes(frame.data)) == (Opcode.TEXT, encode(Ping()))
         assert ping.opcode is Opcode.PING
+
+
+class TestSizes(WebSocketCase):
+    """RFC 6455, section 5.2: the head of a frame has one of three forms."""
+
+    @pytest.mark.parametrize("size", [1, 100, 125, 126, 65_500, 65_535, 65_536, 200_000])
+    def test_of_messages_are_any(self, size: int) -> None:
+        far = self.socket()
+        self.send("x" * size)
+        assert far.texts() == ["x" * size]
 
 
 class TestSharing(WebSocketCase):

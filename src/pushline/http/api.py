@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, get_args
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -13,7 +13,7 @@ import msgspec
 from pushline.errors import Problem, StoreError, StoreFull
 from pushline.http.keys import ApiKeys
 from pushline.http.request import Request, fields
-from pushline.http.responses import Pending, Response, json_response, problem_response
+from pushline.http.responses import Later, Pending, Response, json_response, problem_response
 from pushline.hub import Hub
 from pushline.messages import (
     DEFAULT_DURATION_MINUTES,
@@ -33,6 +33,7 @@ MAX_CHANNEL_BODY_BYTES: Final = 16 << 10
 MAX_KEY_BYTES: Final = 255
 
 MAX_TTL_SECONDS: Final = 7 * 24 * 3600
+MAX_WAIT_SECONDS: Final = 30
 
 
 class _Channel(msgspec.Struct, forbid_unknown_fields=True):
@@ -96,31 +97,21 @@ class Api:
     def send_message(self, request: Request, encoded_client_id: bytes) -> Pending:
         """``POST /v1/clients/{client_id}/messages``: the body is the message. The hot path."""
         self._keys.check(request)
-        client_id, ttl = self._target(request, encoded_client_id)
+        parameters = request.parameters("client_id", "ttl", "wait") if request.query else {}
+        client_id = client_id_in(encoded_client_id, parameters)
+        ttl = _ttl_of(parameters["ttl"]) if "ttl" in parameters else None
         data = request.body
         self._check_message(data)
         key = _key_of(request.idempotency_key) if request.idempotency_key else None
+        if "wait" in parameters:
+            seconds = _wait_of(parameters["wait"])
+            waiting = _WaitedAnswer()
+            message = Append(client_id, data, key, ttl, waited=True)
+            self._hub.send_and_wait(message, seconds, waiting.sent, waiting.failed)
+            return waiting
         answer = _SendAnswer()
         self._hub.send(Append(client_id, data, key, ttl), answer.sent, answer.failed)
         return answer
-
-    def _target(self, request: Request, encoded: bytes) -> tuple[str, float | None]:
-        """The client id and the ttl that the address names."""
-        parameters = request.parameters("client_id", "ttl") if request.query else {}
-        ttl = _ttl_of(parameters["ttl"]) if "ttl" in parameters else None
-        if "client_id" in parameters:
-            if encoded != b"-":
-                raise Problem(
-                    "malformed_request", "The client id is either in the path or, with `-` there, in `client_id`."
-                )
-            return _client_id_of(parameters["client_id"]), ttl
-        name = unquote_to_bytes(encoded) if b"%" in encoded else encoded
-        if len(name) > MAX_CLIENT_ID_BYTES:
-            raise _bad_client_id()
-        try:
-            return name.decode(), ttl
-        except UnicodeDecodeError:
-            raise _bad_client_id() from None
 
     def _check_message(self, data: bytes) -> None:
         if not data:
@@ -150,7 +141,7 @@ class Api:
         if not appends:
             return answer.finished()
         for append in appends:
-            self._hub.send(append, answer.sent, answer.failed)
+            self._hub.send(append, answer.sent, answer.item_failed)
         return answer
 
     def _add(self, item: _Item | _Bad, answer: _BatchAnswer, appends: list[Append]) -> None:
@@ -222,16 +213,29 @@ class _SendAnswer(_Answer):
         self.response = Response(200, "application/json", _result(number, status))
 
 
+class _WaitedAnswer(Later):
+    """The answer to a send that waits for the page."""
+
+    __slots__ = ()
+
+    def sent(self, number: int | None, status: Status) -> None:
+        self.answer(Response(200, "application/json", _result(number, status)))
+
+    def failed(self, error: StoreError) -> None:
+        self.answer(problem_response(store_problem(error)))
+
+
 class _BatchAnswer(_Answer):
     """Collects one result per target, in order. Refusals are known at once; the others come in the order of sending."""
 
-    __slots__ = ("_done", "_expected", "results")
+    __slots__ = ("_done", "_expected", "_kept", "results")
 
     def __init__(self) -> None:
         super().__init__()
         self.results: list[bytes] = []
         self._expected: list[tuple[int, bytes]] = []
         self._done = 0
+        self._kept = False
 
     def refuse(self, target: str | None, problem: Problem) -> None:
         self.results.append(msgspec.json.encode({"to": target, "code": problem.code, "detail": problem.detail}))
@@ -242,16 +246,31 @@ class _BatchAnswer(_Answer):
 
     def sent(self, number: int | None, status: Status) -> None:
         index, target = self._expected[self._done]
-        self._done += 1
         self.results[index] = b'{"to":%b,%b' % (target, _result(number, status)[1:])
+        self._kept = True
+        self._next(None)
+
+    def item_failed(self, error: StoreError) -> None:
+        """The store has kept nothing of one item: it fails alone, unless they all do."""
+        index, target = self._expected[self._done]
+        problem = store_problem(error)
+        body = msgspec.json.encode({"code": problem.code, "detail": problem.detail})
+        self.results[index] = b'{"to":%b,%b' % (target, body[1:])
+        self._next(error)
+
+    def _next(self, error: StoreError | None) -> None:
+        self._done += 1
         if self._done == len(self._expected):
-            self.response = self.finished()
+            if error is None or self._kept:
+                self.response = self.finished()
+            else:
+                self.failed(error)
 
     def finished(self) -> Response:
         return Response(200, "application/json", b'{"results":[%b]}' % b",".join(self.results))
 
 
-_STATUS: Final[dict[Status, bytes]] = {"sent": b"sent", "queued": b"queued", "no_channel": b"no_channel"}
+_STATUS: Final[dict[Status, bytes]] = {status: status.encode() for status in get_args(Status)}
 
 
 def _result(number: int | None, status: Status) -> bytes:
@@ -326,6 +345,23 @@ def _item_of(raw: msgspec.Raw) -> _Item | _Bad:
         return _Bad(None, problem)
 
 
+def client_id_in(encoded: bytes, parameters: dict[str, str]) -> str:
+    """The client id that an address names."""
+    if "client_id" in parameters:
+        if encoded != b"-":
+            raise Problem(
+                "malformed_request", "The client id is either in the path or, with `-` there, in `client_id`."
+            )
+        return _client_id_of(parameters["client_id"])
+    name = unquote_to_bytes(encoded) if b"%" in encoded else encoded
+    if len(name) > MAX_CLIENT_ID_BYTES:
+        raise _bad_client_id()
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        raise _bad_client_id() from None
+
+
 def _client_id_of(value: object) -> str:
     if not isinstance(value, str) or not is_client_id(value):
         raise _bad_client_id()
@@ -366,6 +402,13 @@ def _ttl_of(value: str | int | float) -> float:
     if not 0 < ttl <= MAX_TTL_SECONDS:
         raise Problem("invalid_ttl", f"`ttl` is a number of seconds above 0 and at most {MAX_TTL_SECONDS}.")
     return ttl
+
+
+def _wait_of(value: str) -> float:
+    wait = _number_of(value)
+    if not 0 < wait <= MAX_WAIT_SECONDS:
+        raise Problem("invalid_wait", f"`wait` is a number of seconds above 0 and at most {MAX_WAIT_SECONDS}.")
+    return wait
 
 
 def _number_of(value: str | int | float) -> float:

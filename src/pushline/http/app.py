@@ -8,6 +8,7 @@ from typing import Final
 
 from pushline.errors import Problem
 from pushline.http.api import MAX_BATCH_BYTES, MAX_CHANNEL_BODY_BYTES, Api
+from pushline.http.clients import Clients
 from pushline.http.operations import Operations
 from pushline.http.page import CORS, PREFLIGHT, Script
 from pushline.http.request import Request
@@ -17,17 +18,16 @@ log = logging.getLogger("pushline.http")
 
 Handler = Callable[[Request], Response | Pending]
 
-CONNECT: Final = b"/_ah/channel/connect"
 _CLIENTS: Final = b"/v1/clients/"
-_MESSAGES: Final = b"/messages"
 _PAGES: Final = b"/_ah/channel/"
 
 
 class App:
-    """Everything that HTTP can ask, but the upgrade of :data:`CONNECT`."""
+    """Everything that HTTP can ask, but for the address that pages connect to (``pushline.transports.door``)."""
 
-    def __init__(self, api: Api, operations: Operations, *, max_message_bytes: int) -> None:
+    def __init__(self, api: Api, clients: Clients, operations: Operations, *, max_message_bytes: int) -> None:
         self._api = api
+        self._clients = clients
         self._max_message_bytes = max_message_bytes
         self._body_limit = max(max_message_bytes, MAX_CHANNEL_BODY_BYTES)
         self._routes: dict[bytes, dict[bytes, Handler]] = {
@@ -39,7 +39,6 @@ class App:
             b"/v1/messages": {b"POST": api.send_messages},
             b"/_ah/channel/jsapi": {b"GET": Script("jsapi.js").get, b"OPTIONS": _preflight},
             b"/_ah/channel/pushline.mjs": {b"GET": Script("pushline.mjs").get, b"OPTIONS": _preflight},
-            CONNECT: {b"GET": _connect_without_upgrade, b"OPTIONS": _preflight},
         }
 
     def body_limit(self, path: bytes) -> int:
@@ -62,12 +61,16 @@ class App:
             if request.content_encoding and request.content_encoding.lower() != b"identity":
                 name = request.content_encoding.decode("latin-1")
                 raise Problem("unsupported_encoding", f"The Content-Encoding `{name}` is not known here.")
-            if path.startswith(_CLIENTS) and path.endswith(_MESSAGES):
-                client_id = path[len(_CLIENTS) : -len(_MESSAGES)]
-                if client_id and b"/" not in client_id:
+            if path.startswith(_CLIENTS):
+                client_id, _, rest = path[len(_CLIENTS) :].partition(b"/")
+                if client_id and rest == b"messages":
                     if request.method != b"POST":
                         return _not_allowed(request, "POST")
                     return self._api.send_message(request, client_id)
+                if client_id and len(path) == len(_CLIENTS) + len(client_id):
+                    if request.method not in (b"GET", b"HEAD"):
+                        return _not_allowed(request, "HEAD, GET")
+                    return self._clients.get(request, client_id)
             methods = self._routes.get(path)
             if methods is None:
                 raise Problem("not_found", f"There is nothing at {path.decode('latin-1')}; GET / lists what there is.")
@@ -96,7 +99,3 @@ def _not_allowed(request: Request, allow: str) -> Response:
 
 def _preflight(request: Request) -> Response:
     return PREFLIGHT
-
-
-def _connect_without_upgrade(request: Request) -> Response:
-    raise Problem("upgrade_required", "Connect with a WebSocket here, by the page's script or as the protocol says.")

@@ -18,12 +18,13 @@ _HELP = b"""Pushline pushes messages from a web application to browser pages, in
 
   POST /v1/channels                        {"client_id": "ann"}  -> a token, for a page of ann
   POST /v1/clients/{client_id}/messages    the body is the message
+  GET  /v1/clients/{client_id}             its connections, what is queued and acknowledged
   POST /v1/messages                        {"messages": [{"to": "ann", "data": "hello"}]}
   GET  /health  /ready  /metrics
 
   GET  /_ah/channel/jsapi                  the page's script
   GET  /_ah/channel/pushline.mjs           the same as a module
-  GET  /_ah/channel/connect                the page's connection (WebSocket)
+  GET  /_ah/channel/connect                the page's connection (WebSocket, server-sent events or long-poll)
 
 Addresses under /v1 and /metrics take `Authorization: Bearer <API key>`.
 """
@@ -73,6 +74,9 @@ class _HubCollector(Collector):
             status={"sent": now.messages_sent, "queued": now.messages_queued, "no_channel": now.messages_no_channel},
         )
         yield CounterMetricFamily("pushline_tokens", "Tokens that were made", value=now.channels_created)
+        yield CounterMetricFamily(
+            "pushline_delivered", "Sends that waited and that a page has acknowledged", value=now.messages_delivered
+        )
         yield GaugeMetricFamily("pushline_connections", "Connections that are open", value=now.connections)
         yield _by(
             "pushline_connects",

@@ -1,16 +1,22 @@
-"""What pages load over HTTP: the script and the module (A6). And the rule of which origins may connect (W7)."""
+"""What pages get over HTTP: the script and the module (A6), and refusals (W8). And which origins may connect (W7)."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Final
+
+import msgspec
 
 from pushline.errors import ConfigurationError
 from pushline.http.request import Request
 from pushline.http.responses import Headers, Response
+from pushline.protocol.codes import CLOSES, TOO_MANY
+from pushline.protocol.session import Close
 
 CORS: Final[Headers] = (
     ("Access-Control-Allow-Origin", "*"),
@@ -31,6 +37,29 @@ PREFLIGHT: Final = Response(
 
 
 _ORIGIN: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*://[^/?#\s]+/?|null)", re.IGNORECASE)
+
+
+def refusal(close: Close) -> Response:
+    """How a connection is refused where there is a status: a problem whose ``code`` is the name of the close code.
+
+    Its further member ``close_code`` tells a page that this server speaks, and no proxy or portal in its place.
+    """
+    kind = CLOSES[close.code]
+    status = kind.http or CLOSES[TOO_MANY].http or 0
+    headers: Headers = CORS
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers = (("WWW-Authenticate", 'Bearer realm="pushline"'), *headers)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = (("Retry-After", str(math.ceil((close.retry or 0) / 1000))), *headers)
+    body = {
+        "type": f"urn:pushline:problem:{kind.name}",
+        "title": kind.sentence.removesuffix("."),
+        "status": status,
+        "detail": kind.client,
+        "code": kind.name,
+        "close_code": kind.code,
+    }
+    return Response(status, "application/problem+json", msgspec.json.encode(body), headers)
 
 
 class Script:

@@ -29,6 +29,7 @@ class Request(msgspec.Struct, gc=False):
     host: bytes = b""
     idempotency_key: bytes = b""
     if_none_match: bytes = b""
+    last_event_id: bytes = b""
     origin: bytes = b""
     sec_websocket_key: bytes = b""
     sec_websocket_protocol: bytes = b""

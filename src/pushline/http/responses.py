@@ -52,6 +52,28 @@ class Pending:
         self.head = False
 
 
+class Later(Pending):
+    """An answer that comes in some later turn, or on a timer. The front sets ``tell``, and hears by it."""
+
+    __slots__ = ("tell",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tell: Callable[[], None] = _nobody
+
+    def answer(self, response: Response) -> None:
+        """It is there."""
+        self.response = response
+        self.tell()
+
+    def gone(self) -> None:
+        """Whoever asked has gone."""
+
+
+def _nobody() -> None:
+    """Nobody has asked yet."""
+
+
 def json_response(status: int, value: object, headers: Headers = ()) -> Response:
     """An answer in JSON."""
     return Response(status, "application/json", msgspec.json.encode(value), headers)
@@ -101,12 +123,25 @@ class Encoder:
                 "Cache-Control: no-store\r\nContent-Length: "
             ).encode()
 
+    def stream(self, response: Response) -> bytes:
+        """The head of a response whose body goes on until its connection ends."""
+        return self._head(response, ["Connection: close"])
+
     def encode(self, response: Response, *, close: bool, head: bool) -> bytes:
         """The response's bytes; ``close``: the connection ends with it; ``head``: without its body."""
         body = response.body
         plain = not close and not head and not response.headers and response.status == 200
         if plain and response.content_type == "application/json":
             return b"%b%d\r\n\r\n%b" % (self._hot, len(body), body)
+        more: list[str] = []
+        if response.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+            more.append(f"Content-Length: {len(body)}")
+        if close:
+            more.append("Connection: close")
+        text = self._head(response, more)
+        return text if head else text + body
+
+    def _head(self, response: Response, more: list[str]) -> bytes:
         self.tell_time()
         lines = [f"HTTP/1.1 {response.status} {_PHRASES[response.status]}", f"Date: {self._date}"]
         if response.content_type:
@@ -114,9 +149,4 @@ class Encoder:
         lines += [f"{name}: {value}" for name, value in response.headers]
         if not any(name == "Cache-Control" for name, _ in response.headers):
             lines.append("Cache-Control: no-store")
-        if response.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
-            lines.append(f"Content-Length: {len(body)}")
-        if close:
-            lines.append("Connection: close")
-        text = "\r\n".join([*lines, "", ""]).encode()
-        return text if head else text + body
+        return "\r\n".join([*lines, *more, "", ""]).encode()

@@ -10,13 +10,17 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class CloseCode:
-    """How a connection ends: ``ends`` says that the socket ends with it; ``http`` is the same on HTTP."""
+    """How a connection ends: ``ends`` says that the socket ends with it; ``http`` is the same on HTTP.
+
+    ``sentence`` says what has happened, ``client`` what a client does then.
+    """
 
     code: int
     name: str
     http: int | None
     ends: bool
     sentence: str
+    client: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +47,18 @@ TOO_SLOW: Final = 4513
 
 CLOSES: Final = MappingProxyType(
     {
-        NORMAL: CloseCode(NORMAL, "normal", None, False, "The connection was closed in good order."),
-        GOING_AWAY: CloseCode(GOING_AWAY, "going_away", 503, False, "The server is going away."),
-        INTERNAL_ERROR: CloseCode(INTERNAL_ERROR, "internal_error", 500, False, "An error happened in the server."),
-        PROTOCOL_ERROR: CloseCode(PROTOCOL_ERROR, "protocol_error", 400, True, "The page sent something that the protocol does not know."),
-        INVALID_TOKEN: CloseCode(INVALID_TOKEN, "invalid_token", 401, True, "The token is forged, malformed or was revoked before connecting."),
-        ORIGIN_NOT_ALLOWED: CloseCode(ORIGIN_NOT_ALLOWED, "origin_not_allowed", 403, True, "Pages of this origin are not allowed to connect."),
-        TOKEN_EXPIRED: CloseCode(TOKEN_EXPIRED, "token_expired", 401, True, "The token has expired."),
-        REPLACED: CloseCode(REPLACED, "replaced", 409, True, "Another page of this client id holds the place."),
-        REVOKED: CloseCode(REVOKED, "revoked", 401, True, "The token was revoked while connected."),
-        DISCONNECTED: CloseCode(DISCONNECTED, "disconnected", 409, True, "The application closed the connections of this client id."),
-        TOO_MANY: CloseCode(TOO_MANY, "too_many", 503, False, "The server takes no more connections at the moment."),
-        TOO_SLOW: CloseCode(TOO_SLOW, "too_slow", None, False, "The page took no byte for the ping timeout."),
+        NORMAL: CloseCode(NORMAL, "normal", None, False, "The connection was closed in good order.", "Nothing: the page closed it, or a newer connection of the same page took over."),
+        GOING_AWAY: CloseCode(GOING_AWAY, "going_away", 503, False, "The server is going away.", "Come back after the time in the reason (`retry=<ms>`) and resume."),
+        INTERNAL_ERROR: CloseCode(INTERNAL_ERROR, "internal_error", 500, False, "An error happened in the server.", "Come back after a jittered pause and resume."),
+        PROTOCOL_ERROR: CloseCode(PROTOCOL_ERROR, "protocol_error", 400, True, "The page sent something that the protocol does not know.", "Stop: the program that speaks this wire has a fault."),
+        INVALID_TOKEN: CloseCode(INVALID_TOKEN, "invalid_token", 401, True, "The token is forged, malformed or was revoked before connecting.", "Stop; get a new token from the application."),
+        ORIGIN_NOT_ALLOWED: CloseCode(ORIGIN_NOT_ALLOWED, "origin_not_allowed", 403, True, "Pages of this origin are not allowed to connect.", "Stop; the operator lists the origin in --allowed-origin."),
+        TOKEN_EXPIRED: CloseCode(TOKEN_EXPIRED, "token_expired", 401, True, "The token has expired.", "Stop; get a new token from the application."),
+        REPLACED: CloseCode(REPLACED, "replaced", 409, True, "Another page of this client id holds the place.", "Stop, and do not fight back: open again only when the user comes back to this page."),
+        REVOKED: CloseCode(REVOKED, "revoked", 401, True, "The token was revoked while connected.", "Stop; get a new token from the application."),
+        DISCONNECTED: CloseCode(DISCONNECTED, "disconnected", 409, True, "The application closed the connections of this client id.", "Stop; the token stays good."),
+        TOO_MANY: CloseCode(TOO_MANY, "too_many", 503, False, "The server takes no more connections at the moment.", "Come back after the time in the reason (`retry=<ms>`) and resume."),
+        TOO_SLOW: CloseCode(TOO_SLOW, "too_slow", None, False, "The page took no byte for the ping timeout.", "Come back after a jittered pause and resume."),
     }
 )
 
@@ -69,16 +73,18 @@ PROBLEMS: Final = MappingProxyType(
         "invalid_policy": ProblemCode("invalid_policy", 400, "The policy is not one of those that this server knows"),
         "invalid_message": ProblemCode("invalid_message", 400, "The message is empty or not UTF-8"),
         "invalid_ttl": ProblemCode("invalid_ttl", 400, "The ttl is not a number of seconds above 0"),
+        "invalid_wait": ProblemCode("invalid_wait", 400, "The wait is not a number of seconds above 0 and at most 30"),
         "invalid_key": ProblemCode("invalid_key", 400, "The idempotency key is not 1 to 255 bytes"),
         "unauthorized": ProblemCode("unauthorized", 401, "The API key is missing or wrong"),
         "origin_not_allowed": ProblemCode("origin_not_allowed", 403, "Pages of this origin are not allowed to connect"),
+        "no_channel": ProblemCode("no_channel", 404, "The client id has no channel"),
         "not_found": ProblemCode("not_found", 404, "There is nothing at this address"),
         "method_not_allowed": ProblemCode("method_not_allowed", 405, "This address does not take this method"),
         "message_too_long": ProblemCode("message_too_long", 413, "The message is longer than the server takes"),
         "body_too_large": ProblemCode("body_too_large", 413, "The body is larger than this address takes"),
         "too_many_targets": ProblemCode("too_many_targets", 413, "The batch has more than 10,000 targets"),
         "unsupported_encoding": ProblemCode("unsupported_encoding", 415, "The body has a Content-Encoding that is not known here"),
-        "upgrade_required": ProblemCode("upgrade_required", 426, "This address speaks WebSocket"),
+        "upgrade_required": ProblemCode("upgrade_required", 426, "The handshake of a WebSocket has not arrived whole"),
         "uri_too_long": ProblemCode("uri_too_long", 414, "The address is longer than the server takes"),
         "headers_too_large": ProblemCode("headers_too_large", 431, "The headers are larger than the server takes"),
         "internal_error": ProblemCode("internal_error", 500, "An error happened in the server"),

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from pushline.messages import COUNTER_BITS, Message, format_id, parse_id
-from pushline.protocol.codes import GOING_AWAY, PROTOCOL_ERROR, TOKEN_EXPIRED
+from pushline.protocol.codes import GOING_AWAY, NORMAL, PROTOCOL_ERROR, TOKEN_EXPIRED, TOO_SLOW
 from pushline.protocol.frames import (
     Down,
     Expiring,
@@ -28,6 +28,7 @@ from pushline.protocol.frames import (
     Ping,
     TokenAccepted,
     UnknownFrame,
+    Up,
     decode_up,
     seconds,
 )
@@ -59,6 +60,19 @@ class Left(msgspec.Struct, frozen=True):
     id: int
 
 
+class Traffic(msgspec.Struct, frozen=True, gc=False):
+    """What has become of the bytes that a connection was given.
+
+    ``taken`` grows when the peer takes some (only its growth means anything), ``unsent`` are on their way.
+    """
+
+    taken: int = 0
+    unsent: int = 0
+
+
+_NO_TRAFFIC: Final = Traffic()
+
+
 class Close(msgspec.Struct, frozen=True):
     """The last thing that goes out: the close code and, for those that ask to come back, the moment in ms."""
 
@@ -77,10 +91,10 @@ Outgoing = Message | Down | Close
 class Session:
     """One connection of a page: see the module.
 
-    ``position`` is the id up to which everything was given to the transport, ``acknowledged`` the one up to which the
-    page has handled it; ``behind`` says that the store has more for it, ``feeding`` that it is being read, ``writable``
-    that the transport takes more; ``fence`` is the number under which the page holds its place, ``alarm`` belongs to
-    the wheel that calls :meth:`tick`.
+    ``start`` is the id after which it begins, ``position`` the one up to which everything was given to the transport,
+    ``acknowledged`` the one up to which the page has handled it; ``behind`` says that the store has more for it,
+    ``feeding`` that it is being read, ``writable`` that the transport takes more; ``fence`` is the number under which
+    the page holds its place, ``alarm`` belongs to the wheel that calls :meth:`tick`.
     """
 
     __slots__ = (
@@ -93,6 +107,8 @@ class Session:
         "_notice_at",
         "_out",
         "_ponged",
+        "_tokens",
+        "_traffic",
         "acknowledged",
         "alarm",
         "behind",
@@ -103,7 +119,7 @@ class Session:
         "fence",
         "page",
         "position",
-        "token_id",
+        "start",
         "writable",
     )
 
@@ -122,6 +138,8 @@ class Session:
         self.client_id = claims.client_id
         self.page = page
         self.fence = fence
+        self.start = start
+        self._tokens: tuple[int, ...] = ()
         self.position = start
         self.acknowledged = start
         self.alarm = 0
@@ -134,6 +152,7 @@ class Session:
         self._missed = False
         self._awaiting = False
         self._ponged = False
+        self._traffic = _NO_TRAFFIC
         self._answered_at = now
         self._next_beat = now + beat.interval
         self._accept(claims, expires_in, now)
@@ -144,12 +163,12 @@ class Session:
                 gap=gap,
                 ping=seconds(beat.interval),
                 timeout=seconds(beat.timeout),
-                expires_in=self._expires_in(now),
+                expires_in=self.expires_in(now),
             )
         ]
 
     def _accept(self, claims: Claims, expires_in: float, now: float) -> None:
-        self.token_id = claims.id
+        self._tokens = (*self._tokens, claims.id)
         self.expires_at = now + expires_in
         # The digits of the token's id spread the notices of tokens made at one moment, so that pages do not refresh
         # as one.
@@ -157,7 +176,8 @@ class Session:
         life = max(expires_in, claims.expires_at - (claims.id >> COUNTER_BITS) / 1000)
         self._notice_at = self.expires_at - jitter * min(NOTICE_SECONDS, life / 10)
 
-    def _expires_in(self, now: float) -> int:
+    def expires_in(self, now: float) -> int:
+        """The seconds until its token ends."""
         return max(0, int(self.expires_at - now + 0.001))  # whole seconds, and never one too many
 
     def _put(self, item: Outgoing) -> None:
@@ -217,13 +237,19 @@ class Session:
     # -- the page ----------------------------------------------------------------------------------------------
 
     def receive(self, text: str | bytes, now: float) -> Acknowledged | Left | FreshToken | None:
-        """A frame from the page. What it means to the hub is returned; anything unknown closes with 4400."""
+        """The text of a frame from the page: see :meth:`handle`. Anything unknown closes with 4400."""
         if self.closed:
             return None
         try:
             frame = decode_up(text)
         except UnknownFrame:
             self.close(PROTOCOL_ERROR)
+            return None
+        return self.handle(frame, now)
+
+    def handle(self, frame: Up, now: float) -> Acknowledged | Left | FreshToken | None:
+        """A frame from the page. What it means to the hub is returned."""
+        if self.closed:
             return None
         if isinstance(frame, FreshToken):
             return frame
@@ -232,11 +258,33 @@ class Session:
             self.close(PROTOCOL_ERROR)
             return None
         self._answered(now)
-        # An id that this page was not given acknowledges nothing (contract, Retention).
-        if number is not None and self.acknowledged < number <= self.position:
-            self.acknowledged = number
-            return Left(number) if isinstance(frame, Leave) else Acknowledged(number)
-        return Left(0) if isinstance(frame, Leave) else None
+        id = self.acknowledge(number or 0)
+        if isinstance(frame, Leave):
+            self.close(NORMAL)
+            return Left(id)
+        return Acknowledged(id) if id else None
+
+    def acknowledge(self, id: int) -> int:
+        """The page has handled everything up to ``id``. Returns it, or 0 when that is nothing new.
+
+        An id that this page was not given acknowledges nothing (contract, Retention).
+        """
+        if not self.acknowledged < id <= self.position:
+            return 0
+        self.acknowledged = id
+        return id
+
+    def given(self, id: int) -> bool:
+        """Whether a message with this id went out over this connection, or was told as missing."""
+        return self.start < id <= self.position
+
+    def handled(self, id: int) -> bool:
+        """Whether it did, and the page has acknowledged it."""
+        return self.start < id <= self.acknowledged
+
+    def token_of(self, id: int) -> int:
+        """The token under which it was given a message: what is older than a fresh token came under one before (G4)."""
+        return max((token for token in self._tokens if token < id), default=self._tokens[0])
 
     def _answered(self, now: float) -> None:
         self._answered_at = now
@@ -252,7 +300,7 @@ class Session:
     def refresh(self, claims: Claims, expires_in: float, now: float) -> None:
         """Go on with a fresh token of the same client id, which ends in ``expires_in`` seconds."""
         self._accept(claims, expires_in, now)
-        self._put(TokenAccepted(expires_in=self._expires_in(now)))
+        self._put(TokenAccepted(expires_in=self.expires_in(now)))
 
     # -- time --------------------------------------------------------------------------------------------------
 
@@ -261,8 +309,8 @@ class Session:
         """The moment at which :meth:`tick` wants to be called."""
         return min(self._next_beat, self._notice_at, self.expires_at)
 
-    def tick(self, now: float) -> None:
-        """Do what is due at ``now``: ping, say that the token ends, close."""
+    def tick(self, now: float, traffic: Traffic = _NO_TRAFFIC) -> None:
+        """Do what is due at ``now``: ping, say that the token ends, close. ``traffic`` is the transport's."""
         if self.closed:
             return
         if now >= self.expires_at:
@@ -270,24 +318,52 @@ class Session:
             return
         if now >= self._notice_at:
             self._notice_at = self.expires_at
-            self._put(Expiring(expires_in=self._expires_in(now)))
+            self._put(Expiring(expires_in=self.expires_in(now)))
         if now >= self._next_beat:
-            self._heartbeat(now)
+            self._heartbeat(now, traffic)
 
-    def _heartbeat(self, now: float) -> None:
-        if self._awaiting:
-            if not self._ponged or now - self._answered_at >= BLOCKED_SECONDS:
-                # Half-open or dead: the page, if there is one, comes back and resumes.
-                self.close(GOING_AWAY)
-                return
+    def _heartbeat(self, now: float, traffic: Traffic) -> None:
+        before, self._traffic = self._traffic, traffic
+        if not self._awaiting:
+            self._ask(now)
+        elif before.unsent and traffic.taken > before.taken:
+            self._ask(now)  # slow, and alive: what it answers to lay behind what it has taken meanwhile (G10)
+        elif self._ponged and now - self._answered_at < BLOCKED_SECONDS:
             self._ponged = False
             self._awaiting = False
             self._next_beat = now + max(0.0, self._beat.interval - self._beat.timeout)
-            return
+        elif before.unsent and traffic.unsent:
+            self.close(TOO_SLOW)
+        else:
+            # Half-open or dead: the page, if there is one, comes back and resumes.
+            self.close(GOING_AWAY)
+
+    def _ask(self, now: float) -> None:
         self._awaiting = True
         self._ponged = False
         self._next_beat = now + self._beat.timeout
         self._put(Ping())
+
+    def probe(self, now: float, traffic: Traffic) -> None:
+        """Ask the page now whether it is there and what it has handled, not only when the next ping is due."""
+        if self.closed:
+            return
+        if self._awaiting:
+            self._put(Ping())
+        else:
+            self._traffic = traffic
+            self._ask(now)
+
+    def blocked(self, now: float, traffic: Traffic) -> None:
+        """The transport takes no more: the page has the ping timeout to take some of what it was given (G10)."""
+        self.writable = False
+        if not self._awaiting:
+            self._awaiting = True
+            self._ponged = False
+            self._traffic = traffic
+            self._next_beat = now + self._beat.timeout
+        elif not self._traffic.unsent:
+            self._traffic = traffic  # it was asked when nothing was on its way: what it takes from now on is progress
 
     def close(self, code: int, retry: int | None = None) -> None:
         """End the connection with a close code, after what is on its way out."""

@@ -13,11 +13,14 @@ import httptools
 
 from pushline.clock import Clock
 from pushline.errors import Problem
-from pushline.http.app import CONNECT, App, cors
-from pushline.http.page import Origins
+from pushline.http.app import App, cors
 from pushline.http.request import HEADERS, Request
-from pushline.http.responses import Encoder, Pending, Response, problem_response
-from pushline.hub import Hub
+from pushline.http.responses import Encoder, Later, Pending, Response, problem_response
+from pushline.transports.base import Door, Stream
+from pushline.transports.door import CONNECT
+from pushline.transports.door import answer as door_answer
+from pushline.transports.longpoll import LongPollTransport
+from pushline.transports.sse import SseTransport
 from pushline.transports.websocket import Handshake, WebSocketTransport
 
 MAX_URL_BYTES: Final = 8 << 10
@@ -47,20 +50,34 @@ class _Refusal(Exception):
         self.problem = problem
 
 
+class _TakenOver(Exception):
+    """Raised inside the parser's callbacks: the connection belongs to an answer that goes on."""
+
+    def __init__(self, stream: SseTransport, request: Request) -> None:
+        self.stream = stream
+        self.request = request
+
+
 class NativeFront:
     """Makes the protocol of each connection, and writes what a turn of the loop has answered."""
 
-    def __init__(self, app: App, hub: Hub, clock: Clock, origins: Origins) -> None:
+    def __init__(self, app: App, door: Door, clock: Clock) -> None:
         self.app = app
-        self.hub = hub
+        self.door = door
         self.clock = clock
-        self.origins = origins
-        encoder = Encoder(clock.now)
-        self.encode = encoder.encode
-        self.tell_time = encoder.tell_time
+        self.encoder = Encoder(clock.now)
+        self.encode = self.encoder.encode
+        self.tell_time = self.encoder.tell_time
         self.connections: set[HttpConnection] = set()
+        self.closed = False
         self._waiting: list[HttpConnection] = []
-        hub.at_turn_end.append(self._write_answers)
+        door.hub.at_turn_end.append(self._write_answers)
+
+    def close(self) -> None:
+        """End every connection after what is on its way out, and those that come from now on at once."""
+        self.closed = True
+        for connection in list(self.connections):
+            connection.close()
 
     def connection(self) -> HttpConnection:
         """The protocol of a new connection: a factory for ``loop.create_server``."""
@@ -115,6 +132,8 @@ class HttpConnection(asyncio.Protocol):
         """A peer connected."""
         self._transport = cast("asyncio.Transport", transport)
         self._front.connections.add(self)
+        if self._front.closed:  # it was accepted while the listener was closing
+            self.close()
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: answer every request that is complete, and write the answers that need no commit."""
@@ -122,6 +141,9 @@ class HttpConnection(asyncio.Protocol):
             self._feed(data)
         except httptools.HttpParserError as error:
             cause = error.__context__
+            if isinstance(cause, _TakenOver):
+                self._hand_over(cause.stream, cause.request)
+                return
             self._refuse(
                 cause.problem
                 if isinstance(cause, _Refusal)
@@ -163,14 +185,22 @@ class HttpConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def eof_received(self) -> bool:
-        """The peer sends no more. It still gets the answers that wait, and the connection ends with the last."""
-        if self._waiting:
-            self._waiting[-1].close = True
-        return bool(self._waiting)
+        """The peer sends no more. It still gets the answers that wait, and the connection ends with the last.
+
+        A page that was polling has gone: it is how browsers and proxies take a request back.
+        """
+        waiting = self._waiting
+        if not waiting or isinstance(waiting[-1], LongPollTransport):
+            return False
+        waiting[-1].close = True
+        return True
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone. What was asked is done all the same."""
         self._end()
+        for pending in self._waiting:
+            if isinstance(pending, Later):
+                pending.gone()
 
     def _end(self) -> None:
         self._phase = _ENDED
@@ -232,7 +262,15 @@ class HttpConnection(asyncio.Protocol):
         request = self._request
         request.body = self._body if type(self._body) is bytes else bytes(self._body)
         app = self._front.app
-        answer = app.handle(request) if self._body_bytes <= self._body_limit else app.too_large(request)
+        answer: Response | Pending
+        if self._body_bytes > self._body_limit:
+            answer = app.too_large(request)
+        elif request.path == CONNECT:
+            answer = self._connect(request)
+        else:
+            answer = app.handle(request)
+        if isinstance(answer, Later) and answer.response is not None:
+            answer = answer.response  # it came sooner than it might have
         close = not self._parser.should_keep_alive()
         head = request.method == b"HEAD"
         if type(answer) is Response and not self._waiting:
@@ -243,16 +281,35 @@ class HttpConnection(asyncio.Protocol):
         pending = Pending(answer) if type(answer) is Response else cast("Pending", answer)
         pending.close = close
         pending.head = head
-        if not self._waiting:
+        if isinstance(pending, Later):
+            pending.tell = self._answered_later
+        elif not self._waiting:
             self._front.waits(self)
         self._waiting.append(pending)
         if len(self._waiting) == MAX_PIPELINED:
             self._regulate()
 
+    def _connect(self, request: Request) -> Response | Pending:
+        answer = door_answer(self._front.door, request, self._transport, self._front.encoder)
+        if isinstance(answer, SseTransport):
+            if self._waiting:
+                detail = "Events are not sent behind answers that are still waited for: ask on another connection."
+                return problem_response(Problem("malformed_request", detail), cors(request.path))
+            raise _TakenOver(answer, request)
+        return cast("Response | Later", answer)
+
     # -- answers -----------------------------------------------------------------------------------------------
 
+    def _answered_later(self) -> None:
+        """An answer that nobody could wait for at the end of a turn is there."""
+        if not self.write_answers():
+            self._front.waits(self)
+
     def write_answers(self) -> bool:
-        """Write the answers that are there, in the order of their requests. True: none is missing."""
+        """Write the answers that are there, in the order of their requests.
+
+        True: none is missing, or the next one tells when it is there.
+        """
         waiting = self._waiting
         crowded = len(waiting) >= MAX_PIPELINED
         while waiting and (response := waiting[0].response) is not None:
@@ -262,7 +319,7 @@ class HttpConnection(asyncio.Protocol):
         self._write()
         if crowded:
             self._regulate()
-        return not waiting
+        return not waiting or isinstance(waiting[0], Later)
 
     def _answer(self, response: Response, *, head: bool, close: bool) -> None:
         self._out.append(self._front.encode(response, close=close, head=head))
@@ -307,7 +364,7 @@ class HttpConnection(asyncio.Protocol):
         request = self._request
         if request.method == b"CONNECT":
             self._refuse(Problem("malformed_request", "This server is no proxy: it does not take CONNECT."))
-        elif request.path == CONNECT and not self._waiting:
+        elif request.path == CONNECT and not self._waiting and request.upgrade.strip().lower() == b"websocket":
             self._switch(request, rest)
         else:
             # Answered as if it asked for nothing. The parser has passed over the body, if there is one, so a new one
@@ -322,14 +379,22 @@ class HttpConnection(asyncio.Protocol):
         except Problem as problem:
             self._refuse(problem)
             return
-        self._write()
-        front, transport = self._front, self._transport
-        self._end()
-        websocket = WebSocketTransport(front.hub, front.clock, transport)
-        transport.set_protocol(websocket)
-        websocket.start(handshake, admitted=front.origins.admit(request.origin, request.host))
+        websocket = WebSocketTransport(self._front.door, self._transport)
+        self._give_away(websocket)
+        websocket.start(handshake, request)
         if rest:
             websocket.data_received(bytes(rest))
+
+    def _hand_over(self, stream: SseTransport, request: Request) -> None:
+        self._give_away(stream)
+        stream.start(request)
+
+    def _give_away(self, stream: Stream) -> None:
+        """From now on the connection is a page's."""
+        self._write()
+        transport = self._transport
+        self._end()
+        transport.set_protocol(stream)
 
     def close(self) -> None:
         """The server ends: so does the connection, after what is on its way out."""

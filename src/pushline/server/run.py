@@ -13,11 +13,12 @@ from collections.abc import Callable
 import uvloop
 
 from pushline import __version__, logs
+from pushline.errors import ConfigurationError
 from pushline.server.secrets import API_KEY, TOKEN_SECRET, Loaded, load
 from pushline.server.wiring import DataDir, Server
 from pushline.settings import Settings
 from pushline.stores import open_store
-from pushline.stores.base import Retention
+from pushline.stores.base import Durability, Retention, Room, StoreOptions
 
 log = logging.getLogger("pushline.server")
 
@@ -41,12 +42,17 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
 async def _serve(settings: Settings, api_key: Loaded, secret: Loaded, announce: Callable[[str], None]) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    retention = Retention(settings.retention * 60, settings.max_channel_messages, settings.max_channel_bytes)
-    store = open_store(settings.store, settings.data_dir, retention)
+    store = open_store(settings.store, store_options(settings))
     try:
         server = Server(settings, store=store, api_keys=api_key.values, token_secrets=secret.values)
+
+        def signalled() -> None:
+            if stop.is_set():
+                server.hurry()
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, signalled)
         async with server:
             _spare_the_collector()
             announce(start_message(server.url, settings, api_key, secret))
@@ -56,6 +62,21 @@ async def _serve(settings: Settings, api_key: Loaded, secret: Loaded, announce: 
     finally:
         store.close()
     log.info("stopped")
+
+
+def store_options(settings: Settings) -> StoreOptions:
+    """How the settings want their store. Raises :class:`ConfigurationError`."""
+    try:
+        durability = Durability(settings.durability)
+    except ValueError:
+        known = " or ".join(f"`{each.value}`" for each in Durability)
+        raise ConfigurationError(f"--durability {settings.durability} is not known. Use {known}.") from None
+    return StoreOptions(
+        data_dir=settings.data_dir,
+        retention=Retention(settings.retention * 60, settings.max_channel_messages, settings.max_channel_bytes),
+        room=Room(settings.max_store_channels, settings.max_store_messages, settings.max_store_bytes),
+        durability=durability,
+    )
 
 
 def _spare_the_collector() -> None:

@@ -6,6 +6,10 @@ import asyncio
 import fcntl
 import os
 import random
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +17,7 @@ from pushline.clock import Clock, LoopClock
 from pushline.errors import ConfigurationError
 from pushline.http.api import Api
 from pushline.http.app import App
+from pushline.http.clients import Clients
 from pushline.http.keys import ApiKeys
 from pushline.http.operations import Operations
 from pushline.http.page import Origins
@@ -22,12 +27,18 @@ from pushline.protocol.tokens import TokenSigner
 from pushline.server.native import BACKLOG, NativeFront
 from pushline.settings import Settings
 from pushline.stores.base import Store
+from pushline.transports.base import CLOSE_SECONDS, Door
 
-DRAIN_SPREAD_SECONDS: Final = 2.0
-"""Pages are asked to come back at moments spread over this long."""
+CROWD: Final = 20
+"""Fewer pages than that are no crowd: they are asked to come back within a part of the drain window."""
 
 FAREWELL_SECONDS: Final = 2.0
-"""How long the end waits for pages to answer that."""
+"""How long the end waits for those who read the last answers slowly."""
+
+DRAIN_LOOK_SECONDS: Final = 0.05
+
+UNSENT_BYTES: Final = 128 << 10
+"""What the kernel holds of one connection and has not sent yet: a page that is behind is fed from the store instead."""
 
 
 def split_address(listen: str) -> tuple[str, int]:
@@ -77,6 +88,7 @@ class Server:
         self._api_keys = api_keys
         self._token_secrets = token_secrets
         self._clock = clock
+        self._hurry = asyncio.Event()
         self.url = ""
 
     async def __aenter__(self) -> Server:
@@ -90,28 +102,45 @@ class Server:
             heartbeat=Heartbeat(settings.ping_interval, settings.ping_timeout),
             grace=settings.grace,
             random=random.random,
+            connect_rate=settings.connect_rate,
         )
         keys = ApiKeys(self._api_keys)
         api = Api(hub, keys, max_message_bytes=settings.max_message_bytes)
-        app = App(api, Operations(hub, keys), max_message_bytes=settings.max_message_bytes)
-        self._front = NativeFront(app, hub, clock, Origins(settings.allowed_origins))
+        app = App(api, Clients(hub, keys), Operations(hub, keys), max_message_bytes=settings.max_message_bytes)
+        self._door = Door(hub, clock, Origins(settings.allowed_origins))
+        self._front = NativeFront(app, self._door, clock)
         host, port = split_address(settings.listen)
         try:
             self._listener = await loop.create_server(self._front.connection, host, port, backlog=BACKLOG)
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ConfigurationError(f"--listen {settings.listen} cannot be served: {reason}.") from None
+        for listening in self._listener.sockets:  # what is accepted from it has the same
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         port = self._listener.sockets[0].getsockname()[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        """Drain (G11): ask every page to come back, see them out, then answer the last requests and end."""
         # Who begins to wait before the listener closes sees out the connections as well.
         gone = asyncio.ensure_future(self._listener.wait_closed())
         await asyncio.sleep(0)
+        crowd = min(1.0, self.hub.counters.connections / CROWD)
+        self.hub.close(self._settings.drain_seconds * crowd)
+        await self._wait(lambda: not self._door.wires, CLOSE_SECONDS)
         self._listener.close()
-        self.hub.close(DRAIN_SPREAD_SECONDS)
-        for connection in list(self._front.connections):
-            connection.close()
-        await asyncio.wait([gone], timeout=FAREWELL_SECONDS)
+        self.hub.finish()
+        self._front.close()
+        await self._wait(gone.done, FAREWELL_SECONDS)
         gone.cancel()
+
+    async def _wait(self, done: Callable[[], bool], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not done() and time.monotonic() < end and not self._hurry.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), DRAIN_LOOK_SECONDS)
+
+    def hurry(self) -> None:
+        """End now: whoever has not answered yet is cut off."""
+        self._hurry.set()

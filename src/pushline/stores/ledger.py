@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final, Protocol
 
 from pushline.messages import COUNTER_BITS, MAX_DURATION_MINUTES, Message, Policy, id_at, parse_id
@@ -17,9 +17,13 @@ from pushline.protocol.tokens import Claims
 from pushline.stores.base import (
     Acknowledge,
     Append,
+    ChannelState,
     Connect,
     Connected,
+    Contested,
     Create,
+    Full,
+    Handled,
     Operation,
     Outcome,
     Read,
@@ -27,6 +31,7 @@ from pushline.stores.base import (
     Release,
     Repeated,
     Retention,
+    Room,
 )
 
 KEY_SECONDS: Final = 600.0
@@ -36,7 +41,13 @@ READ_BYTES: Final = 1 << 16
 """About how much one read returns: the high-water mark of a connection's send buffer."""
 
 SWEEP_CHANNELS: Final = 500
-"""How many channels one sweep looks at: well under a millisecond, so that nothing waits for it."""
+"""How many channels one sweep looks at, at most."""
+
+SWEEP_MESSAGES: Final = 2000
+"""About how many messages one sweep lets go of: well under a millisecond, so that nothing waits for it."""
+
+KEY_OVERHEAD: Final = 64
+"""What a remembered idempotency key counts in the store's bytes, besides its own."""
 
 _MAX_TOKEN_SECONDS: Final = MAX_DURATION_MINUTES * 60
 
@@ -65,6 +76,7 @@ class Channel:
         "number",
         "page",
         "policy",
+        "since",
     )
 
     def __init__(self, number: int, client_id: str, first: int) -> None:
@@ -86,6 +98,8 @@ class Channel:
         """Idempotency key → id of its message, unix time at which it may be forgotten."""
         self.page = ""
         self.fence = 0
+        self.since = 0
+        """The fence under which ``page`` got the place; its own later connections move on from there."""
         self.held = False
         """Whether ``page`` holds the place, under ``fence``."""
         self.kept: list[Kept] = []
@@ -94,11 +108,67 @@ class Channel:
         """Whether a message with a ttl of its own may be among the kept: else nobody need look for one."""
 
 
+class _Before:
+    """A channel as it was before a commit touched it.
+
+    Everything is copied but the keys, which may be many: what happens to one of them is noted.
+    """
+
+    __slots__ = ("_fields", "_kept", "_keys", "channel", "noted")
+
+    def __init__(self, channel: Channel) -> None:
+        acknowledged = channel.acknowledged
+        self.channel = channel
+        self._fields = (
+            channel.last,
+            channel.dropped,
+            channel.newest_token,
+            channel.policy,
+            channel.live_until,
+            None if acknowledged is None else dict(acknowledged),
+            channel.page,
+            channel.fence,
+            channel.since,
+            channel.held,
+            channel.bytes,
+            channel.mortal,
+        )
+        self._kept = channel.kept.copy()
+        self._keys = channel.keys
+        self.noted: list[tuple[str, tuple[int, float] | None]] = []
+        """Keys that were put among those that were there, and what they stood for before."""
+
+    def restore(self) -> None:
+        channel = self.channel
+        (
+            channel.last,
+            channel.dropped,
+            channel.newest_token,
+            channel.policy,
+            channel.live_until,
+            channel.acknowledged,
+            channel.page,
+            channel.fence,
+            channel.since,
+            channel.held,
+            channel.bytes,
+            channel.mortal,
+        ) = self._fields
+        channel.kept = self._kept
+        channel.keys = keys = self._keys
+        if keys is not None:
+            for key, entry in reversed(self.noted):
+                if entry is None:
+                    del keys[key]
+                else:
+                    keys[key] = entry
+
+
 class Journal(Protocol):
     """What a ledger tells a store that keeps it on disk."""
 
-    def opened(self, channel: Channel) -> None:
-        """A channel began."""
+    def opened(self, channel: Channel, before: Channel | None) -> None:
+        """A channel began, in place of one of the same client id and number, or of none. It has its keys."""
 
     def appended(self, channel: Channel, id: int, expires: float, data: bytes) -> None:
         """A message was kept. Its data stays with the journal."""
@@ -112,23 +182,57 @@ class Journal(Protocol):
     def dropped(self, channel: Channel, ids: list[int]) -> None:
         """These messages are no longer kept."""
 
+    def forgot(self, channel: Channel, key: str, until: float) -> None:
+        """An idempotency key need not be remembered, if it still ends then."""
+
     def ended(self, channel: Channel) -> None:
-        """The channel is over: it and its messages can be forgotten."""
+        """The channel is over, and has no keys: it and its messages can be forgotten."""
 
 
 class Ledger:
-    """The channels of a store."""
+    """The channels of a store.
 
-    __slots__ = ("_journal", "_numbers", "_retention", "_sweep", "channels", "last")
+    With a journal, what the latest :meth:`do` did can be undone, since a journal may fail to keep it.
+    """
 
-    def __init__(self, retention: Retention, journal: Journal | None = None) -> None:
+    __slots__ = (
+        "_before",
+        "_free_before",
+        "_free_bytes",
+        "_free_messages",
+        "_journal",
+        "_kept_bytes",
+        "_kept_messages",
+        "_numbers",
+        "_opened",
+        "_retention",
+        "_room",
+        "_sweep",
+        "_tick",
+        "channels",
+        "handled",
+        "last",
+    )
+
+    def __init__(self, retention: Retention, room: Room, journal: Journal | None = None) -> None:
         self._retention = retention
+        self._kept_bytes, self._kept_messages = retention.bytes, retention.messages
+        self._room = room
+        # What is free is counted, not what is taken: so the hot path compares with 0.
+        self._free_bytes, self._free_messages = room.bytes, room.messages
         self._journal = journal
         self._numbers = 0
+        self._tick = 0.0
+        """Until this unix time the next id is the last one plus one: its millisecond has an id already."""
         self._sweep: list[str] = []
+        self._before: dict[Channel, _Before] = {}
+        self._opened: list[tuple[str, Channel | None]] = []
+        self._free_before = (room.bytes, room.messages)
         self.channels: dict[str, Channel] = {}
         self.last = 0
         """The highest id that was ever given."""
+        self.handled: list[Handled] | None = None
+        """What was acknowledged since somebody emptied the list; None: nobody wants to know."""
 
     def _next(self, now: float) -> int:
         self.last = max(self.last + 1, id_at(now))
@@ -141,9 +245,11 @@ class Ledger:
 
     def do(self, operations: Sequence[Operation], now: float) -> list[Outcome]:
         """Carry out operations in their order, at unix time ``now``."""
-        return [self._append(op, now) if isinstance(op, Append) else self._do(op, now) for op in operations]
+        if self._journal is not None:
+            self._begin()
+        return [self._append(op, now) if type(op) is Append else self._do(op, now) for op in operations]
 
-    def _do(self, operation: Create | Connect | Acknowledge | Release, now: float) -> Outcome:
+    def _do(self, operation: Operation, now: float) -> Outcome:
         match operation:
             case Create():
                 return self._create(operation, now)
@@ -151,46 +257,114 @@ class Ledger:
                 return self._connect(operation, now)
             case Acknowledge():
                 self._acknowledge_from_page(operation)
-            case _:
+            case Release():
                 self._release(operation)
+            case _:  # an Affirm changes nothing here; it matters to other hubs
+                pass
         return None
 
     def _live(self, client_id: str, now: float) -> Channel | None:
         channel = self.channels.get(client_id)
         return None if channel is None or channel.live_until <= now else channel
 
+    # -- undoing -----------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """What was done until now is kept, and will not be undone."""
+        if self._before:
+            self._before = {}
+        if self._opened:
+            self._opened = []
+        self._free_before = (self._free_bytes, self._free_messages)
+
+    def _touch(self, channel: Channel) -> None:
+        """Note how a channel is before it is changed. A plain message needs no note: its outcome says enough."""
+        if self._journal is not None and channel not in self._before:
+            self._before[channel] = _Before(channel)
+
+    def undo(self, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> list[Channel]:
+        """Take back what the latest :meth:`do` did, but for the ids: those are not given again.
+
+        Returns the channels that are again as they were.
+        """
+        for client_id, before in reversed(self._opened):
+            if before is None:
+                del self.channels[client_id]
+            else:
+                self.channels[client_id] = before
+                self._touch(before)
+        for note in self._before.values():
+            note.restore()
+        for op, outcome in zip(reversed(operations), reversed(outcomes), strict=True):
+            if type(op) is Append and type(outcome) is Message:
+                channel = self.channels.get(op.client_id)
+                if channel is not None and channel.last == outcome.id:  # else its channel is as it was already
+                    channel.bytes -= channel.kept.pop()[2]
+                    channel.last = outcome.previous
+        self._free_bytes, self._free_messages = self._free_before
+        changed = [channel for channel in self._before if self.channels.get(channel.client_id) is channel]
+        self._begin()
+        return changed
+
+    # -- the room of the whole store ---------------------------------------------------------------------------
+
+    def recount(self) -> None:
+        """Count what all channels hold: they were put here from outside."""
+        channels = self.channels.values()
+        self._free_messages = self._room.messages - sum(len(channel.kept) for channel in channels)
+        self._free_bytes = self._room.bytes - sum(channel.bytes for channel in channels)
+        self._free_bytes -= sum(_size_of_key(key) for channel in channels for key in channel.keys or ())
+
+    def _find_room(self, channel: Channel, size: int, needed: int, now: float) -> bool:
+        """Whether a message of ``size`` bytes, which needs some more, finds room in place of what its channel drops.
+
+        It looks at this channel alone, so that a full store costs little: a sweep comes to the others.
+        """
+        self._touch(channel)
+        self._expire(channel, now)
+        count, freed = self._excess(channel, 1, size)
+        return self._free_bytes + freed >= needed and self._free_messages + count >= 1
+
     # -- channels and tokens -----------------------------------------------------------------------------------
 
-    def _create(self, op: Create, now: float) -> Claims:
+    def _create(self, op: Create, now: float) -> Claims | Full:
         channel = self._live(op.client_id, now)
+        if channel is None and len(self.channels) - (op.client_id in self.channels) >= self._room.channels:
+            return Full()
         id = self._next(now)
         if channel is None:
             channel = self._open(op.client_id, id)
+        else:
+            self._touch(channel)
         expires_at = math.ceil(now + op.seconds)  # whole seconds, never less than was asked for
         channel.last = channel.newest_token = id
-        channel.policy = op.policy
+        _set_policy(channel, op.policy)
         self._live_until(channel, expires_at, now)
         return Claims(op.client_id, id, expires_at, op.policy)
 
     def _open(self, client_id: str, first: int) -> Channel:
-        stale = self.channels.get(client_id)
-        if stale is not None:
-            self._end(stale)
-        self._numbers += 1
-        channel = self.channels[client_id] = Channel(self._numbers, client_id, first)
+        before = self.channels.get(client_id)
+        if before is None:
+            self._numbers += 1
+            channel = Channel(self._numbers, client_id, first)
+        else:
+            channel = Channel(before.number, client_id, first)
+            channel.keys = before.keys  # they are the client id's, not the channel's (G1)
+            self._free_messages += len(before.kept)
+            self._free_bytes += before.bytes
+        self.channels[client_id] = channel
         if self._journal is not None:
-            self._journal.opened(channel)
-        if stale is not None and stale.keys is not None:  # keys are the client id's, not the channel's (G1)
-            for key, (id, until) in stale.keys.items():
-                self._remember(channel, key, id, until)
+            self._opened.append((client_id, before))
+            self._journal.opened(channel, before)
         return channel
 
     def _live_until(self, channel: Channel, expires_at: float, now: float) -> None:
         channel.live_until = max(channel.live_until, expires_at)
         if channel.acknowledged is not None:
-            # No token lives longer than a day: what older ones acknowledged speaks for nobody.
-            oldest = id_at(now - _MAX_TOKEN_SECONDS)
-            channel.acknowledged = {t: a for t, a in channel.acknowledged.items() if t >= oldest} or None
+            # No token lives longer than a day: what older ones acknowledged speaks for no page, and only the highest
+            # says what became of a message.
+            oldest, highest = id_at(now - _MAX_TOKEN_SECONDS), max(channel.acknowledged.values())
+            channel.acknowledged = {t: a for t, a in channel.acknowledged.items() if t >= oldest or a == highest}
         self._changed(channel)
 
     def _changed(self, channel: Channel) -> None:
@@ -198,42 +372,62 @@ class Ledger:
             self._journal.changed(channel)
 
     def _end(self, channel: Channel) -> None:
+        """Forget a channel that has no keys."""
         del self.channels[channel.client_id]
+        self._free_messages += len(channel.kept)
+        self._free_bytes += channel.bytes
         if self._journal is not None:
             self._journal.ended(channel)
 
     # -- messages ----------------------------------------------------------------------------------------------
 
-    def _append(self, op: Append, now: float) -> Message | Repeated | None:
+    def _append(self, op: Append, now: float) -> Message | Repeated | Full | None:
         """Keep a message. The hot path: it asks for no more than it must."""
         channel = self.channels.get(op.client_id)
         if channel is None or channel.live_until <= now:
             return None
-        if op.key is not None and (seen := self._seen(channel, op.key, now)) is not None:
-            return Repeated(seen)
-        id = self.last + 1
-        floor = int(now * 1000) << COUNTER_BITS
-        if id < floor:
-            id = floor
-        self.last = id
         data = op.data
         size = len(data)
+        key = op.key
+        if key is None:
+            if (self._free_bytes < size or self._free_messages <= 0) and not self._find_room(channel, size, size, now):
+                return Full()
+        else:
+            if (seen := self._seen(channel, key, now)) is not None:
+                return Repeated(seen, self._was_handled(channel, seen))
+            needed = size + _size_of_key(key)
+            if (self._free_bytes < needed or self._free_messages <= 0) and not self._find_room(
+                channel, size, needed, now
+            ):
+                return Full()
+        id = self.last + 1
+        if now >= self._tick:  # as _next does, but not again in the same millisecond
+            milliseconds = int(now * 1000)
+            self._tick = (milliseconds + 1) / 1000
+            floor = milliseconds << COUNTER_BITS
+            if id < floor:
+                id = floor
+        self.last = id
         expires = 0.0
         if op.ttl is not None:
+            self._touch(channel)
             expires = now + op.ttl
             channel.mortal = True
+        if key is not None:
+            self._remember(channel, key, id, now + KEY_SECONDS)
         message = Message(id, channel.last, data)
         channel.last = id
+        kept = channel.kept
         if self._journal is None:
-            channel.kept.append((id, expires, size, data))
+            kept.append((id, expires, size, data))
         else:
-            channel.kept.append((id, expires, size, None))
+            kept.append((id, expires, size, None))
             self._journal.appended(channel, id, expires, data)
         channel.bytes += size
-        if op.key is not None:
-            self._remember(channel, op.key, id, now + KEY_SECONDS)
-        retention = self._retention
-        if channel.bytes > retention.bytes or len(channel.kept) > retention.messages:
+        self._free_bytes -= size
+        self._free_messages -= 1
+        if channel.bytes > self._kept_bytes or len(kept) > self._kept_messages:
+            self._touch(channel)
             self.make_room(channel, now)
         return message
 
@@ -242,22 +436,34 @@ class Ledger:
         return entry[0] if entry is not None and entry[1] > now else None
 
     def _remember(self, channel: Channel, key: str, id: int, until: float) -> None:
+        self._touch(channel)
         if channel.keys is None:
             channel.keys = {}
+        # Put at the end, even when it was there before: they lie in the order in which they may be forgotten.
+        before = channel.keys.pop(key, None)
         channel.keys[key] = (id, until)
+        if before is None:
+            self._free_bytes -= _size_of_key(key)
         if self._journal is not None:
+            self._before[channel].noted.append((key, before))
             self._journal.keyed(channel, key, id, until)
 
     def make_room(self, channel: Channel, now: float) -> None:
         """Drop the oldest messages of a channel that holds more than it may."""
         self._outlive(channel, now)
-        kept, size = channel.kept, channel.bytes
-        count = max(0, len(kept) - self._retention.messages)
-        size -= sum(entry[2] for entry in kept[:count])
-        while size > self._retention.bytes and count < len(kept) - 1:  # the newest stays, however long it is
-            size -= kept[count][2]
+        self._drop(channel, self._excess(channel, 0, 0)[0])
+
+    def _excess(self, channel: Channel, messages: int, size: int) -> tuple[int, int]:
+        """How many messages a channel has to drop, and their bytes, when so much comes in addition."""
+        kept = channel.kept
+        count = max(0, len(kept) + messages - self._kept_messages)
+        freed = sum(entry[2] for entry in kept[:count])
+        over = channel.bytes + size - self._kept_bytes
+        newest = len(kept) + messages - 1  # it stays, however long it is
+        while freed < over and count < newest:
+            freed += kept[count][2]
             count += 1
-        self._drop(channel, count)
+        return count, freed
 
     def _drop(self, channel: Channel, count: int) -> None:
         """Drop the ``count`` oldest messages."""
@@ -265,15 +471,27 @@ class Ledger:
             return
         gone = channel.kept[:count]
         del channel.kept[:count]
-        channel.bytes -= sum(kept[2] for kept in gone)
         channel.dropped = max(channel.dropped, gone[-1][0])
+        self._dropped(channel, gone)
+
+    def _dropped(self, channel: Channel, gone: list[Kept]) -> None:
+        size = sum(kept[2] for kept in gone)
+        channel.bytes -= size
+        self._free_bytes += size
+        self._free_messages += len(gone)
         if self._journal is not None:
             self._journal.dropped(channel, [kept[0] for kept in gone])
 
-    def _acknowledge(self, channel: Channel, token_id: int, id: int) -> None:
+    def _was_handled(self, channel: Channel, id: int) -> bool:
+        """Whether a page has acknowledged an id of this channel, not of one that the client id had before."""
+        acknowledged = channel.acknowledged
+        return acknowledged is not None and any(token < id <= upto for token, upto in acknowledged.items())
+
+    def _acknowledge(self, channel: Channel, token_id: int, id: int, after: int) -> None:
         acknowledged = channel.acknowledged or {}
         if id <= acknowledged.get(token_id, token_id) or id > channel.last:
             return
+        self._touch(channel)
         acknowledged[token_id] = id
         channel.acknowledged = acknowledged
         if channel.policy is not Policy.SHARE:
@@ -281,6 +499,10 @@ class Ledger:
             kept = channel.kept
             self._drop(channel, next((k for k, entry in enumerate(kept) if entry[0] > limit), len(kept)))
         self._changed(channel)
+        if self.handled is not None:
+            self.handled.append(Handled(channel.client_id, id, after))
+
+    # -- reading -----------------------------------------------------------------------------------------------
 
     def read(
         self, client_id: str, after: int, now: float, fetch: Callable[[list[Kept]], list[bytes]] | None = None
@@ -307,33 +529,65 @@ class Ledger:
         upto = max(after, channel.last) if complete else wanted[-1][0]
         return Read(messages, upto, gap, complete)
 
+    def look(self, client_id: str, now: float) -> ChannelState | None:
+        """What may be seen of a channel; None when it has ended, or never was."""
+        channel = self._live(client_id, now)
+        if channel is None:
+            return None
+        kept = channel.kept
+        if channel.mortal:
+            kept = [entry for entry in kept if not entry[1] or entry[1] > now]
+        return ChannelState(
+            queued=len(kept) - self._expired(kept, now),
+            acknowledged=max(channel.acknowledged.values()) if channel.acknowledged else None,
+            expires_at=channel.live_until,
+            policy=channel.policy,
+        )
+
     # -- pages -------------------------------------------------------------------------------------------------
 
-    def _connect(self, op: Connect, now: float) -> Connected | Refused:
+    def _connect(self, op: Connect, now: float) -> Connected | Refused | Contested:
         claims = op.claims
         channel = self._live(claims.client_id, now)
         lost = channel is None or claims.id > channel.last
+        if channel is not None:
+            rival = self._rival(channel, claims.policy if lost else channel.policy, op)
+            if rival is not None:
+                return rival  # and nothing has changed
+            self._touch(channel)
         if channel is None or lost:
-            # The token is good, so this store is not as it was when the token was made (G5).
+            # The token is good, so this store is not as it was when the token was made (G5). There is room for the
+            # channel: it had it when the token was made, and no page can do anything about it.
             self.lift(claims.id)
             channel = channel or self._open(claims.client_id, claims.id)
             channel.last = channel.newest_token = claims.id
-            channel.policy = claims.policy
+            _set_policy(channel, claims.policy)
         if lost or claims.expires_at > channel.live_until:
             self._live_until(channel, claims.expires_at, now)
         resumed = False
         if channel.policy is not Policy.SHARE:
-            # Without a name of its own a cursor speaks for the page that holds the place (W1).
-            resumed = op.page == channel.page if op.page else op.after is not None
-            if channel.held and not resumed and op.after is not None:
-                return Refused(REPLACED)  # replaced while it was away: the loser does not fight back (G7)
+            resumed = _speaks_for_the_holder(channel, op)
             if not resumed:
                 channel.page = op.page
             channel.held = True
         channel.fence = self._next(now)
+        if not resumed:
+            channel.since = channel.fence
         start, gap = self._start(channel, claims, op.after)
         self._changed(channel)
         return Connected(start, gap or lost, channel.fence, channel.policy, resumed)
+
+    def _rival(self, channel: Channel, policy: Policy, op: Connect) -> Refused | Contested | None:
+        """Why a page does not get the place, when another holds it (G7)."""
+        if policy is Policy.SHARE or not channel.held or _speaks_for_the_holder(channel, op):
+            return None
+        if policy is Policy.REPLACE:
+            # With a cursor it was replaced while it was away: the loser does not fight back.
+            return None if op.after is None else Refused(REPLACED)
+        if op.displace == channel.fence:
+            return None
+        # The page that was asked has come back, or another one has got the place meanwhile and has to be asked itself.
+        return Refused(REPLACED) if op.displace and op.displace >= channel.since else Contested(channel.fence)
 
     def _start(self, channel: Channel, claims: Claims, after: str | None) -> tuple[int, bool]:
         """Where a page begins (G4), and whether something before that is missing (G5)."""
@@ -344,7 +598,7 @@ class Ledger:
         cursor = parse_id(after)
         if cursor is None or cursor < floor or cursor > channel.last:
             return floor, True
-        self._acknowledge(channel, claims.id, cursor)
+        self._acknowledge(channel, claims.id, cursor, claims.id)
         return cursor, False
 
     def _acknowledge_from_page(self, op: Acknowledge) -> None:
@@ -352,11 +606,17 @@ class Ledger:
         if channel is None:
             return
         if channel.policy is Policy.SHARE or channel.fence == op.fence:
-            self._acknowledge(channel, op.token_id, op.id)
+            self._acknowledge(channel, op.token_id, op.id, op.after)
+
+    def holds(self, client_id: str, fence: int) -> bool:
+        """Whether a page holds the place of a channel under ``fence``."""
+        channel = self.channels.get(client_id)
+        return channel is not None and channel.held and channel.fence == fence
 
     def _release(self, op: Release) -> None:
-        channel = self.channels.get(op.client_id)
-        if channel is not None and channel.held and channel.fence == op.fence:
+        if self.holds(op.client_id, op.fence):
+            channel = self.channels[op.client_id]
+            self._touch(channel)
             channel.held = False
             self._changed(channel)
 
@@ -366,25 +626,58 @@ class Ledger:
         """Forget what has ended in the next channels. True: more channels wait for their turn."""
         if not self._sweep:
             self._sweep = list(self.channels)
-        for client_id in islice(reversed(self._sweep), SWEEP_CHANNELS):
-            channel = self.channels[client_id]
-            self._expire(channel, now)
+        waiting = self._sweep
+        budget = SWEEP_MESSAGES
+        for _ in range(min(SWEEP_CHANNELS, len(waiting))):
+            channel = self.channels[waiting[-1]]
+            budget -= self._expire(channel, now)
+            if budget > 0 or channel.keys is None:  # else there may be more in this one
+                waiting.pop()
             if channel.live_until <= now and channel.keys is None:
+                budget -= len(channel.kept)
                 self._end(channel)
-        del self._sweep[-SWEEP_CHANNELS:]
-        return bool(self._sweep)
+            if budget <= 0:
+                break
+        return bool(waiting)
 
-    def _expire(self, channel: Channel, now: float) -> None:
-        if channel.keys is not None:
-            channel.keys = {key: entry for key, entry in channel.keys.items() if entry[1] > now} or None
+    def _expire(self, channel: Channel, now: float) -> int:
+        """Let go of what has ended in a channel, but not of more than :data:`SWEEP_MESSAGES` keys. Returns how many."""
+        before = len(channel.kept)
         self._outlive(channel, now)
-        # Only from the front, so that all that is kept lies above what was dropped: a message with a longer ttl of
-        # its own holds those behind it a little longer than promised.
+        self._drop(channel, self._expired(channel.kept, now))
+        return before - len(channel.kept) + self._forget_keys(channel, now)
+
+    def _expired(self, kept: list[Kept], now: float) -> int:
+        """How many of these messages are older than the store's retention.
+
+        Only from the front, so that all that is kept lies above what was dropped: a message with a longer ttl of its
+        own holds those behind it a little longer than promised.
+        """
         oldest = id_at(now - self._retention.seconds)
-        expired = 0
-        while expired < len(channel.kept) and not channel.kept[expired][1] and channel.kept[expired][0] < oldest:
-            expired += 1
-        self._drop(channel, expired)
+        count = 0
+        while count < len(kept) and not kept[count][1] and kept[count][0] < oldest:
+            count += 1
+        return count
+
+    def _forget_keys(self, channel: Channel, now: float) -> int:
+        keys = channel.keys
+        if keys is None:
+            return 0
+        ended = [
+            (key, entry)
+            for key, entry in takewhile(lambda item: item[1][1] <= now, islice(keys.items(), SWEEP_MESSAGES))
+        ]
+        note = self._before.get(channel)
+        for key, entry in ended:
+            del keys[key]
+            self._free_bytes += _size_of_key(key)
+            if note is not None:
+                note.noted.append((key, entry))
+            if self._journal is not None:
+                self._journal.forgot(channel, key, entry[1])
+        if not keys:
+            channel.keys = None
+        return len(ended)
 
     def _outlive(self, channel: Channel, now: float) -> None:
         """Let go of what has ended by its own ttl: no gap (G5)."""
@@ -394,6 +687,20 @@ class Ledger:
         if ended:
             channel.kept = [kept for kept in channel.kept if not kept[1] or kept[1] > now]
             channel.mortal = any(kept[1] for kept in channel.kept)
-            channel.bytes -= sum(kept[2] for kept in ended)
-            if self._journal is not None:
-                self._journal.dropped(channel, [kept[0] for kept in ended])
+            self._dropped(channel, ended)
+
+
+def _set_policy(channel: Channel, policy: Policy) -> None:
+    channel.policy = policy
+    if policy is Policy.SHARE:  # nobody holds the place, whatever comes after
+        channel.held = False
+
+
+def _speaks_for_the_holder(channel: Channel, op: Connect) -> bool:
+    """Whether it is the page that has the place. Without a name of its own a cursor speaks for that page (W1)."""
+    return op.page == channel.page if op.page else op.after is not None
+
+
+def _size_of_key(key: str) -> int:
+    """What a remembered key counts in the store's bytes."""
+    return KEY_OVERHEAD + len(key.encode())

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from pushline.messages import Message, Policy
+from pushline.errors import ConfigurationError
+from pushline.messages import Message
 from pushline.stores.base import (
+    Affirm,
     Append,
+    Arrived,
+    Asked,
+    ChannelState,
     Connect,
     Connected,
+    Contested,
+    Durability,
     Event,
+    Held,
     Operation,
     Outcome,
     Published,
     Read,
     Retention,
-    Taken,
+    Room,
+    StoreOptions,
 )
 from pushline.stores.ledger import Ledger
 
@@ -30,8 +38,8 @@ class MemoryStore:
 
     __slots__ = ("_ledger", "_listener", "_peers")
 
-    def __init__(self, retention: Retention | None = None) -> None:
-        self._ledger = Ledger(retention or Retention())
+    def __init__(self, retention: Retention | None = None, room: Room | None = None) -> None:
+        self._ledger = Ledger(retention or Retention(), room or Room())
         self._listener: Callable[[Sequence[Event]], None] | None = None
         self._peers: list[MemoryStore] = [self]
 
@@ -40,6 +48,7 @@ class MemoryStore:
         other = MemoryStore()
         other._ledger, other._peers = self._ledger, self._peers
         self._peers.append(other)
+        self._ledger.handled = []
         return other
 
     def commit(self, operations: Sequence[Operation], now: float) -> list[Outcome]:
@@ -50,13 +59,21 @@ class MemoryStore:
         return outcomes
 
     def _tell(self, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
+        ledger = self._ledger
         events: list[Event] = []
         for op, outcome in zip(operations, outcomes, strict=True):
             match op, outcome:
                 case Append(), Message(id=id, previous=previous, data=data):
-                    events.append(Published(op.client_id, Message(id, previous, data)))
-                case Connect(), Connected() if outcome.policy is not Policy.SHARE:
-                    events.append(Taken(op.claims.client_id, outcome.fence, outcome.resumed))
+                    events.append(Published(op.client_id, Message(id, previous, data), op.waited))
+                case Connect(), Connected(fence=fence, resumed=resumed, policy=policy):
+                    events.append(Arrived(op.claims.client_id, fence, resumed, op.page, policy))
+                case Connect(), Contested():
+                    events.append(Asked(op.claims.client_id, outcome.fence))
+                case Affirm(), _ if ledger.holds(op.client_id, op.fence):
+                    events.append(Held(op.client_id, op.fence))
+        if ledger.handled:
+            events += ledger.handled
+            ledger.handled = []
         if events:
             for peer in self._peers:
                 if peer is not self and peer._listener is not None:
@@ -65,6 +82,10 @@ class MemoryStore:
     def read(self, client_id: str, after: int, now: float) -> Read:
         """See :meth:`Store.read`."""
         return self._ledger.read(client_id, after, now)
+
+    def look(self, client_id: str, now: float) -> ChannelState | None:
+        """See :meth:`Store.look`."""
+        return self._ledger.look(client_id, now)
 
     def sweep(self, now: float) -> bool:
         """See :meth:`Store.sweep`."""
@@ -80,9 +101,16 @@ class MemoryStore:
 
     def close(self) -> None:
         """See :meth:`Store.close`."""
-        self._peers.remove(self)
+        if self in self._peers:
+            self._peers.remove(self)
+        if len(self._peers) < 2:
+            self._ledger.handled = None
 
 
-def open_store(url: str, data_dir: Path, retention: Retention) -> MemoryStore:
-    """``--store memory``."""
-    return MemoryStore(retention)
+def open_store(url: str, options: StoreOptions) -> MemoryStore:
+    """``--store memory``. It has no use for the data dir, and refuses to promise what only a disk can keep."""
+    if options.durability is Durability.DISK:
+        raise ConfigurationError(
+            "--store memory keeps nothing on disk, so it cannot do --durability disk. Use --store sqlite for that."
+        )
+    return MemoryStore(options.retention, options.room)

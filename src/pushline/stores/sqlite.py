@@ -4,27 +4,49 @@ The ledger in memory answers every question but one, what a message said; the da
 transaction per commit, and read back at the start. So a send costs one row at the end of one table: message rows lie
 in the order of their ids, and which of them belong to a channel is known without an index.
 
-The database is in WAL mode with ``synchronous=NORMAL``: what was committed survives ``kill -9``. Checkpoints, which
-wait for the disk, run in a thread of their own.
+The database is in WAL mode: what was committed survives ``kill -9``, and with ``durability=disk``, where each commit
+waits for the disk, a power cut. Checkpoints, which wait for the disk as well, run in a thread of their own. What is
+over is deleted by and by, and the file shrinks again.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from heapq import heappop, heappush
+from itertools import islice
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 import apsw
 import msgspec
 
 from pushline.errors import ConfigurationError, StoreError, StoreFull
 from pushline.messages import Policy
-from pushline.stores.base import Event, Operation, Outcome, Read, Retention
+from pushline.stores.base import (
+    ChannelState,
+    Durability,
+    Event,
+    Operation,
+    Outcome,
+    Read,
+    Retention,
+    Room,
+    StoreOptions,
+)
 from pushline.stores.ledger import Channel, Kept, Ledger
 
+T = TypeVar("T")
+
+log = logging.getLogger("pushline.stores.sqlite")
+
 DATABASE: Final = "pushline.sqlite3"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE sequence (
@@ -64,154 +86,185 @@ _INSERT_MESSAGE: Final = "INSERT INTO messages VALUES (?, ?, ?, ?)"
 _PUT_KEY: Final = "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?)"
 _PUT_CHANNEL: Final = "INSERT OR REPLACE INTO channels VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
-_DELETES_AT_ONCE: Final = 2000
+# What one sweep writes: few enough rows that what waits for it does so for two milliseconds or so. When more comes in
+# than goes, it takes a larger part of what is left, up to some limit.
+_ROWS_AT_ONCE: Final = 500
+_MOST_ROWS_AT_ONCE: Final = 1000
+_PART_AT_ONCE: Final = 200
+_ROWS_TO_WAIT_FOR: Final = 50_000
+"""Messages lie in the order of time, not of channels: the more of them go together, the fewer pages are written."""
 
-# Pages of the write-ahead log (4 KiB each). Under load without a pause a checkpoint never sees the end of the log, and
-# the log grows: past the second mark one waits for a moment without a writer, so that the log begins anew.
+# Pages of the database that are given back to the file system in one sweep, and free ones that are kept: what is free
+# for a moment is soon taken again.
+_PAGES_AT_ONCE: Final = 100
+_SPARE_PAGES: Final = 1024
+
+# Pages of the write-ahead log (4 KiB each). After so many a checkpoint follows, which takes nothing from those who
+# write. Under load without a pause it never sees the end of the log, and the log grows: past the second mark writers
+# wait, for as long as the disk needs for the last few pages, and the log begins anew.
 _CHECKPOINT_PAGES: Final = 1000
 _RESTART_PAGES: Final = 16000
+_LOG_BYTES: Final = _RESTART_PAGES * 4096
+"""What the file of the log is cut to when it begins anew. No less: to write over what is there costs less than to grow
+a file. It is cut to nothing when much has become free."""
+
+_BUSY_MILLISECONDS: Final = 5000
+"""How long a commit waits for another program that has the database."""
+
+_CACHE_KIB: Final = 16_000
+"""How much of the database is kept at hand, at most: its last pages, and those that deletes go through."""
+
+_NICENESS: Final = 5
+"""Of the thread of checkpoints: it waits for those who answer, not they for it."""
 
 
 class SqliteStore:
     """Channels in memory, their journal in the SQLite database at ``path``.
 
+    With ``durability`` *disk* a commit waits until the disk has it, once for all that is in it.
+
     Raises :class:`ConfigurationError` when the file is not a database that this version can read.
     """
 
-    def __init__(self, path: Path, retention: Retention | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        retention: Retention | None = None,
+        room: Room | None = None,
+        durability: Durability = Durability.PROCESS,
+    ) -> None:
         self._path = path
         self._retention = retention or Retention()
-        self._connection = self._open()
-        self._execute = self._connection.execute
+        self._durability = durability
         self._journal = _Journal()
-        self._ledger = Ledger(self._retention, self._journal)
-        self._load()
-        self._checkpoints = _Checkpoints(path)
-        self._connection.set_wal_hook(self._written)
+        self._ledger = Ledger(self._retention, room or Room(), self._journal)
+        self._untrimmed: list[Channel] = []
+        self._sweeping = self._looking = False
+        self._spare = 0
+        self._connect()
+        try:
+            self._load()
+            self._checkpoints = _Checkpoints(path)
+        except apsw.Error as error:
+            self._connection.close()
+            raise ConfigurationError(_unreadable(path, error)) from error
 
-    def _open(self) -> apsw.Connection:
-        try:
-            connection = apsw.Connection(str(self._path))
-        except apsw.CantOpenError:
-            raise ConfigurationError(f"{self._path} cannot be opened. Choose another --data-dir.") from None
-        try:
-            connection.set_busy_timeout(5000)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute("PRAGMA temp_store=MEMORY")
-            version = connection.pragma("user_version")
-            if version == 0:
-                if connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
-                    raise apsw.NotADBError("it has tables of another program")
-                with connection:
-                    connection.execute(_SCHEMA)
-                    connection.pragma("user_version", SCHEMA_VERSION)
-            elif version != SCHEMA_VERSION:
-                raise ConfigurationError(
-                    f"{self._path} was made by another version of Pushline (schema {version}, this one reads "
-                    f"{SCHEMA_VERSION}). Run that version, or choose another --data-dir."
-                )
-        except apsw.NotADBError:
-            connection.close()
-            sentence = f"{self._path} is not a database of Pushline. Choose another --data-dir."
-            raise ConfigurationError(sentence) from None
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def _connect(self) -> None:
+        self._connection = connection = _open(self._path)
+        self._execute = connection.execute
+        connection.pragma("synchronous", "FULL" if self._durability is Durability.DISK else "NORMAL")
+        connection.pragma("journal_size_limit", _LOG_BYTES)
+        connection.pragma("cache_size", -_CACHE_KIB)
+        connection.set_wal_hook(self._written)
 
     # -- coming back -------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
         """Make the ledger from the database."""
-        ledger, channels = self._ledger, {}
+        ledger, journal, channels = self._ledger, self._journal, {}
         for row in self._execute("SELECT * FROM channels"):
             channel = _channel_of(row)
             channels[channel.number] = ledger.channels[channel.client_id] = channel
             ledger.lift(max(channel.last, channel.fence), channel.number)
-        stale: list[int] = []
+        id = 0
         for id, number, expires, size in self._execute(
             "SELECT id, channel, expires, length(data) FROM messages ORDER BY id"
         ):
             owner = channels.get(number)
-            ledger.lift(id, number)
-            if owner is None or id <= owner.dropped:
-                stale.append(id)
+            if owner is None or id <= owner.dropped or id < owner.first:
+                ledger.lift(0, number)
+                journal.stale_messages.append(id)
                 continue
             owner.kept.append((id, expires, size, None))
             owner.bytes += size
-            owner.mortal = owner.mortal or expires > 0
-            owner.last = max(owner.last, id)
-        for number, key, id, until in self._execute("SELECT * FROM keys"):
-            if (owner := channels.get(number)) is not None:
-                owner.keys = owner.keys or {}
-                owner.keys[key] = (id, until)
+            if expires:
+                owner.mortal = True
+            if id > owner.last:
+                owner.last = id
+        ledger.lift(id)
+        for number, key, id, until in self._execute("SELECT channel, key, id, until FROM keys ORDER BY until"):
+            owner = channels.get(number)
+            if owner is None:
+                ledger.lift(0, number)
+                journal.stale_keys.append((number, key, until))
+                continue
+            owner.keys = owner.keys or {}
+            owner.keys[key] = (id, until)
         for (last,) in self._execute("SELECT last FROM sequence"):
             ledger.lift(last)
-        self._journal.stale_messages.extend(stale)
-        self._trimmed = False
+        ledger.recount()
+        limit = self._retention
+        self._untrimmed = [
+            channel
+            for channel in ledger.channels.values()
+            if len(channel.kept) > limit.messages or channel.bytes > limit.bytes
+        ]
 
     def _trim(self, now: float) -> None:
         """Drop again what was dropped for want of room, and whose rows a sweep had not reached when the store ended."""
-        for channel in self._ledger.channels.values():
+        for channel in self._untrimmed:
             self._ledger.make_room(channel, now)
-        self._trimmed = True
+        self._untrimmed = []
 
     # -- the seam ----------------------------------------------------------------------------------------------
 
     def commit(self, operations: Sequence[Operation], now: float) -> list[Outcome]:
         """See :meth:`Store.commit`."""
-        if not self._trimmed:
+        if self._untrimmed:
             self._trim(now)
-        outcomes = self._ledger.do(operations, now)
         journal = self._journal
+        mark = journal.mark()
+        outcomes = self._ledger.do(operations, now)
         if journal.messages or journal.channels or journal.keys:
-            self._write(journal)
+            try:
+                self._write(journal)
+            except apsw.Error as error:
+                journal.undo(mark, self._ledger.undo(operations, outcomes))
+                raise _told(error) from error
         return outcomes
 
     def _write(self, journal: _Journal) -> None:
         messages = journal.messages
-        try:
-            if len(messages) == 1 and not journal.channels and not journal.keys:
-                self._execute(_INSERT_MESSAGE, messages[0])  # alone it is its own transaction: two statements less
-            else:
-                self._transaction(journal)
-        except apsw.Error as error:
-            self._undo()
-            if isinstance(error, apsw.FullError | apsw.IOError):
-                raise StoreFull(str(error)) from error
-            raise StoreError(f"SQLite: {error}") from error
-        journal.messages = []
+        if len(messages) == 1 and not journal.channels and not journal.keys:
+            self._execute(_INSERT_MESSAGE, messages[0])  # alone it is its own transaction: two statements less
+            journal.messages = []
+        else:
+            self._transact(self._put, journal)
+            journal.written()
 
-    def _transaction(self, journal: _Journal) -> None:
+    def _put(self, journal: _Journal) -> None:
         many = self._connection.executemany
+        if journal.channels:
+            many(_PUT_CHANNEL, map(_row_of, journal.channels))
+        if journal.messages:
+            many(_INSERT_MESSAGE, journal.messages)
+        if journal.keys:
+            many(_PUT_KEY, journal.keys)
+
+    def _transact(self, write: Callable[[T], None], rows: T) -> None:
+        """Write some rows: all of them, or none and an :class:`apsw.Error`."""
         self._execute("BEGIN IMMEDIATE")
         try:
-            if journal.channels:
-                many(_PUT_CHANNEL, [_row_of(channel) for channel in journal.channels])
-            if journal.messages:
-                many(_INSERT_MESSAGE, journal.messages)
-            if journal.keys:
-                many(_PUT_KEY, journal.keys)
+            write(rows)
             self._execute("COMMIT")
         except apsw.Error:
-            if self._connection.in_transaction:
-                self._execute("ROLLBACK")
+            self._roll_back()
             raise
-        journal.channels.clear()
-        journal.keys = []
 
-    def _undo(self) -> None:
-        """The database did not take a commit: go back to what it has. Ids that were given are not given again."""
-        last = self._ledger.last
-        self._journal = _Journal()
-        self._ledger = Ledger(self._retention, self._journal)
-        self._ledger.lift(last)
-        self._load()
+    def _roll_back(self) -> None:
+        if not self._connection.in_transaction:
+            return  # SQLite has done it by itself
+        try:
+            self._execute("ROLLBACK")
+        except apsw.Error:
+            # What is written next must not belong to what was given up: this connection is of no use any more.
+            self._connection.close()
+            with suppress(ConfigurationError):
+                self._connect()
 
     def read(self, client_id: str, after: int, now: float) -> Read:
         """See :meth:`Store.read`."""
-        if not self._trimmed:
+        if self._untrimmed:
             self._trim(now)
         try:
             return self._ledger.read(client_id, after, now, self._fetch)
@@ -220,35 +273,82 @@ class SqliteStore:
 
     def _fetch(self, wanted: list[Kept]) -> list[bytes]:
         rows = self._connection.executemany("SELECT data FROM messages WHERE id = ?", [kept[:1] for kept in wanted])
-        return [cast("bytes", data) for (data,) in rows]
+        texts = [cast("bytes", data) for (data,) in rows]
+        if len(texts) != len(wanted):
+            raise StoreError("SQLite: rows of messages are missing")
+        return texts
+
+    def look(self, client_id: str, now: float) -> ChannelState | None:
+        """See :meth:`Store.look`."""
+        if self._untrimmed:
+            self._trim(now)
+        return self._ledger.look(client_id, now)
 
     def sweep(self, now: float) -> bool:
-        """See :meth:`Store.sweep`."""
-        more = self._ledger.sweep(now)
-        journal = self._journal
-        messages = journal.stale_messages[:_DELETES_AT_ONCE]
-        journal.channels |= journal.trimmed
-        if messages or journal.stale_channels or journal.channels:
-            try:
-                with self._connection:
-                    self._delete(messages, journal, now)
-            except apsw.Error as error:
-                raise StoreError(f"SQLite: {error}") from error
-            journal.channels.clear()
-            journal.trimmed.clear()
-            journal.stale_channels = []
-            del journal.stale_messages[:_DELETES_AT_ONCE]
-        return more or bool(journal.stale_messages)
+        """See :meth:`Store.sweep`. It also gives room back to the file system."""
+        try:
+            if not self._sweeping:
+                # What is free when a round begins was not needed since the last one.
+                self._spare = cast("int", self._connection.pragma("freelist_count"))
+                self._looking = True
+            self._looking = self._looking and self._ledger.sweep(now)
+            more = self._forget(waiting=self._looking) or self._looking
+            self._sweeping = more or self._shrink()
+        except apsw.Error as error:
+            self._sweeping = False
+            raise _told(error) from error
+        return self._sweeping
 
-    def _delete(self, messages: list[int], journal: _Journal, now: float) -> None:
+    def _forget(self, waiting: bool) -> bool:
+        """Delete some rows of what is over; ``waiting``: there will be more in a moment. True: more are left."""
+        journal = self._journal
+        journal.sort()
+        left = len(journal.sorted_messages) + len(journal.stale_keys) + len(journal.stale_channels)
+        if not left and not journal.trimmed:
+            return False
+        limit = min(max(_ROWS_AT_ONCE, left // _PART_AT_ONCE), _MOST_ROWS_AT_ONCE)
+        rows = _Stale(list(islice(journal.trimmed, _ROWS_AT_ONCE)))
+        limit -= len(rows.trimmed)
+        # What a channel has dropped is in its row before the rows of its messages go, so that a gap is never silent.
+        if len(rows.trimmed) == len(journal.trimmed):
+            rows.channels = journal.stale_channels[:limit]
+            limit -= len(rows.channels)
+            rows.keys = journal.stale_keys[:limit]
+            limit -= len(rows.keys)
+            if not waiting or len(journal.sorted_messages) > _ROWS_TO_WAIT_FOR:
+                limit = min(limit, len(journal.sorted_messages))
+                rows.messages = [heappop(journal.sorted_messages) for _ in range(limit)]
+        try:
+            self._transact(self._delete, rows)
+        except apsw.Error:
+            journal.stale_messages.extend(rows.messages)
+            raise
+        for channel in rows.trimmed:
+            del journal.trimmed[channel]
+        del journal.stale_channels[: len(rows.channels)]
+        del journal.stale_keys[: len(rows.keys)]
+        return bool(journal.trimmed or journal.stale_channels or journal.sorted_messages or journal.stale_keys)
+
+    def _delete(self, rows: _Stale) -> None:
         # The rows that go take their ids with them: the sequence remembers, so that none is ever given twice.
         self._execute("UPDATE sequence SET last = max(last, ?)", (self._ledger.last,))
         many = self._connection.executemany
-        many(_PUT_CHANNEL, [_row_of(channel) for channel in journal.channels])
-        many("DELETE FROM messages WHERE id = ?", [(id,) for id in messages])
-        many("DELETE FROM channels WHERE number = ?", journal.stale_channels)
-        many("DELETE FROM keys WHERE channel = ?", journal.stale_channels)
-        self._execute("DELETE FROM keys WHERE until < ?", (now,))
+        many(_PUT_CHANNEL, map(_row_of, rows.trimmed))
+        many("DELETE FROM channels WHERE number = ?", rows.channels)
+        many("DELETE FROM messages WHERE id = ?", [(id,) for id in rows.messages])
+        many("DELETE FROM keys WHERE channel = ? AND key = ? AND until <= ?", sorted(rows.keys))
+
+    def _shrink(self) -> bool:
+        """Give some pages back that have been free for a while. True: there are more."""
+        pages = min(self._spare - _SPARE_PAGES, _PAGES_AT_ONCE)
+        if pages <= 0:
+            return False
+        self._execute(f"PRAGMA incremental_vacuum({pages})").fetchall()  # each row that is fetched is one page
+        self._spare -= pages
+        if self._spare > _SPARE_PAGES:
+            return True
+        self._checkpoints.cut()
+        return False
 
     def watch(self, listener: Callable[[Sequence[Event]], None]) -> None:
         """See :meth:`Store.watch`. A data dir belongs to one process, so there is nobody to tell of."""
@@ -266,25 +366,41 @@ class SqliteStore:
         self._connection.close()
 
     def _written(self, connection: apsw.Connection, name: str, pages: int) -> int:
-        if pages >= _CHECKPOINT_PAGES:
-            self._checkpoints.want(pages)
+        self._checkpoints.grown(pages)
         return apsw.SQLITE_OK
 
 
 class _Journal:
-    """What the ledger did since the last commit, as rows."""
+    """What the ledger did since the last commit, as rows, and what is left to be deleted."""
 
-    __slots__ = ("channels", "keys", "messages", "stale_channels", "stale_messages", "trimmed")
+    __slots__ = (
+        "channels",
+        "keys",
+        "messages",
+        "sorted_messages",
+        "stale_channels",
+        "stale_keys",
+        "stale_messages",
+        "trimmed",
+    )
 
     def __init__(self) -> None:
         self.messages: list[tuple[int, int, float, bytes]] = []
         self.channels: dict[Channel, None] = {}
         self.keys: list[tuple[int, str, int, float]] = []
         self.trimmed: dict[Channel, None] = {}
+        """Channels whose rows do not say yet what they have dropped."""
         self.stale_messages: list[int] = []
+        self.sorted_messages: list[int] = []
+        """A heap of more of them: rows that lie side by side cost least to delete together."""
+        self.stale_keys: list[tuple[int, str, float]] = []
         self.stale_channels: list[tuple[int]] = []
 
-    def opened(self, channel: Channel) -> None:
+    def opened(self, channel: Channel, before: Channel | None) -> None:
+        if before is not None:  # the row of this channel takes the place of the other's: they have one number
+            self.channels.pop(before, None)
+            self.trimmed.pop(before, None)
+            self.stale_messages.extend(kept[0] for kept in before.kept)
         self.channels[channel] = None
 
     def appended(self, channel: Channel, id: int, expires: float, data: bytes) -> None:
@@ -292,6 +408,9 @@ class _Journal:
 
     def keyed(self, channel: Channel, key: str, id: int, until: float) -> None:
         self.keys.append((channel.number, key, id, until))
+
+    def forgot(self, channel: Channel, key: str, until: float) -> None:
+        self.stale_keys.append((channel.number, key, until))
 
     def changed(self, channel: Channel) -> None:
         self.channels[channel] = None
@@ -302,10 +421,48 @@ class _Journal:
         self.trimmed[channel] = None
 
     def ended(self, channel: Channel) -> None:
-        self.channels.pop(channel, None)
         self.trimmed.pop(channel, None)
         self.stale_channels.append((channel.number,))
         self.stale_messages.extend(kept[0] for kept in channel.kept)
+
+    def written(self) -> None:
+        """Everything since the last commit is in the database."""
+        for channel in self.channels:
+            self.trimmed.pop(channel, None)
+        self.channels = {}
+        self.messages = []
+        self.keys = []
+
+    def sort(self) -> None:
+        """Put the messages that are to be deleted in the order of their rows."""
+        for id in self.stale_messages:
+            heappush(self.sorted_messages, id)
+        self.stale_messages = []
+
+    def mark(self) -> tuple[int, int]:
+        """Where :meth:`undo` goes back to."""
+        return len(self.stale_messages), len(self.stale_keys)
+
+    def undo(self, mark: tuple[int, int], channels: Iterable[Channel]) -> None:
+        """Nothing since the mark is in the database, nor will be; these channels are as they were before."""
+        self.channels = {}
+        self.messages = []
+        self.keys = []
+        del self.stale_messages[mark[0] :]
+        del self.stale_keys[mark[1] :]
+        self.trimmed.update(dict.fromkeys(channels))  # some were, before: that is not known any more
+
+
+class _Stale:
+    """Rows that one sweep writes and deletes."""
+
+    __slots__ = ("channels", "keys", "messages", "trimmed")
+
+    def __init__(self, trimmed: list[Channel]) -> None:
+        self.trimmed = trimmed
+        self.channels: list[tuple[int]] = []
+        self.messages: list[int] = []
+        self.keys: list[tuple[int, str, float]] = []
 
 
 class _Checkpoints:
@@ -314,39 +471,59 @@ class _Checkpoints:
     def __init__(self, path: Path) -> None:
         self._wanted = threading.Event()
         self._pages = 0
+        self._moved = 0
+        self._cut = False
         self._closing = False
-        self._path = path
+        # It waits for nobody: a checkpoint that finds somebody in its way is made another time.
+        self._connection = apsw.Connection(str(path))
+        # A connection learns by its first read that there is a log; until then a checkpoint does nothing.
+        self._connection.pragma("schema_version")
         self._thread = threading.Thread(target=self._run, name="pushline-checkpoints", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        connection = apsw.Connection(str(self._path))
-        try:
-            # A connection learns by its first read that there is a log; until then a checkpoint does nothing.
-            connection.pragma("schema_version")
-            while True:
-                self._wanted.wait()
-                if self._closing:
-                    return
-                self._wanted.clear()
-                try:
-                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-                    if self._pages >= _RESTART_PAGES:
-                        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
-                except apsw.Error:
-                    continue  # a full disk: the commits say so themselves
-        finally:
-            connection.close()
+        if sys.platform == "linux":  # where each thread has a niceness of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        while True:
+            self._wanted.wait()
+            if self._closing:
+                return
+            self._wanted.clear()
+            try:
+                self._move(apsw.SQLITE_CHECKPOINT_PASSIVE)
+                # Once more for what came meanwhile, which is little: if nothing comes now, the log begins anew.
+                self._move(apsw.SQLITE_CHECKPOINT_PASSIVE)
+                if self._cut or self._pages >= _RESTART_PAGES:
+                    self._move(apsw.SQLITE_CHECKPOINT_TRUNCATE if self._cut else apsw.SQLITE_CHECKPOINT_RESTART)
+                    self._cut = False
+            except apsw.Error:
+                continue  # somebody is in the way, or the disk is full: the commits say so themselves
 
-    def want(self, pages: int) -> None:
-        """The log has ``pages`` pages: write them into the database, soon."""
-        self._pages = pages
+    def _move(self, mode: int) -> None:
+        self._moved = self._connection.wal_checkpoint(mode=mode)[1]
+
+    def grown(self, pages: int) -> None:
+        """The log has ``pages`` pages: write them into the database, soon, if there are many new ones."""
+        if pages < self._moved:
+            self._moved = 0  # the log has begun anew
+        if pages - self._moved >= _CHECKPOINT_PAGES:
+            self._pages = pages
+            self._wanted.set()
+
+    def cut(self) -> None:
+        """Much has become free: make both files as short as they can be, soon."""
+        self._cut = True
         self._wanted.set()
 
     def close(self) -> None:
+        """End the thread: in the middle of its work, since the store does the rest when it closes."""
+        if self._closing:
+            return
         self._closing = True
         self._wanted.set()
+        self._connection.interrupt()
         self._thread.join()
+        self._connection.close()
 
 
 def _row_of(channel: Channel) -> tuple[apsw.SQLiteValue, ...]:
@@ -379,6 +556,87 @@ def _channel_of(row: Iterable[apsw.SQLiteValue]) -> Channel:
     return channel
 
 
-def open_store(url: str, data_dir: Path, retention: Retention) -> SqliteStore:
+def _told(error: apsw.Error) -> StoreError:
+    """What the hub is told of an error that hit a write."""
+    if isinstance(error, apsw.FullError | apsw.IOError):
+        return StoreFull(f"SQLite: {error}")
+    return StoreError(f"SQLite: {error}")
+
+
+def _wait(count: int) -> bool:
+    """Wait for who is in the way: most likely a checkpoint, which takes a few milliseconds."""
+    time.sleep(0.001)
+    return count < _BUSY_MILLISECONDS
+
+
+def _unreadable(path: Path, error: apsw.Error) -> str:
+    return (
+        f"{path} cannot be read or brought to this version (SQLite: {error}). Mend that, or choose another --data-dir."
+    )
+
+
+def _open(path: Path) -> apsw.Connection:
+    """The database at ``path``, made or brought to this version if need be."""
+    try:
+        connection = apsw.Connection(str(path))
+    except apsw.CantOpenError:
+        raise ConfigurationError(f"{path} cannot be opened. Choose another --data-dir.") from None
+    try:
+        connection.set_busy_handler(_wait)
+        version = cast("int", connection.pragma("user_version"))
+        if version == 0 and connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
+            raise apsw.NotADBError("it has tables of another program")
+        if version > SCHEMA_VERSION:
+            raise ConfigurationError(
+                f"{path} was made by another version of Pushline (schema {version}, this one reads "
+                f"{SCHEMA_VERSION}). Run that version, or choose another --data-dir."
+            )
+        _prepare(connection, version)
+    except apsw.NotADBError:
+        connection.close()
+        sentence = f"{path} is not a database of Pushline. Choose another --data-dir."
+        raise ConfigurationError(sentence) from None
+    except apsw.Error as error:
+        connection.close()
+        raise ConfigurationError(_unreadable(path, error)) from error
+    except ConfigurationError:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: apsw.Connection, version: int) -> None:
+    """Bring a database to this version: step by step, each of which is done again when it was interrupted."""
+    if version == 0:
+        connection.pragma("auto_vacuum", "INCREMENTAL")  # before there is any table it costs nothing
+    connection.pragma("journal_mode", "WAL")
+    for step in range(version, SCHEMA_VERSION):
+        if step:
+            log.info("the database is brought to the next version", extra={"version": step + 1})
+        _STEPS[step](connection)
+    connection.pragma("temp_store", "MEMORY")
+
+
+def _make_tables(connection: apsw.Connection) -> None:
+    with connection:
+        connection.execute(_SCHEMA)
+        connection.pragma("user_version", 1)
+
+
+def _let_it_shrink(connection: apsw.Connection) -> None:
+    if connection.pragma("auto_vacuum") != _INCREMENTAL:
+        connection.pragma("auto_vacuum", "INCREMENTAL")
+        connection.execute("VACUUM")  # all of it or nothing, but in no transaction with anything else
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    connection.pragma("user_version", 2)
+
+
+_INCREMENTAL: Final = 2
+
+_STEPS: Final = (_make_tables, _let_it_shrink)
+"""What leads from each version of the schema to the next; 0 is an empty file. The version is written last."""
+
+
+def open_store(url: str, options: StoreOptions) -> SqliteStore:
     """``--store sqlite``: the database is in the data dir."""
-    return SqliteStore(data_dir / DATABASE, retention)
+    return SqliteStore(options.data_dir / DATABASE, options.retention, options.room, options.durability)

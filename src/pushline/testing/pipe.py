@@ -84,6 +84,10 @@ class MemoryPipe(asyncio.Transport):
         """See :class:`asyncio.ReadTransport`."""
         self.reading = True
 
+    def get_write_buffer_size(self) -> int:
+        """See :class:`asyncio.WriteTransport`."""
+        return len(self._buffer)
+
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """See :class:`asyncio.BaseTransport`."""
         self._protocol = protocol
@@ -99,14 +103,20 @@ class MemoryPipe(asyncio.Transport):
         assert isinstance(self._protocol, asyncio.Protocol)
         self._protocol.data_received(data)
 
-    def take(self) -> bytes:
-        """The peer reads all that was written until now."""
-        data = bytes(self._buffer)
-        self._buffer.clear()
-        if self._paused and not self.closed:
+    def take(self, size: int | None = None) -> bytes:
+        """The peer reads all that was written until now, or ``size`` bytes of it at most."""
+        data = bytes(self._buffer[:size])
+        del self._buffer[: len(data)]
+        if self._paused and not self.closed and len(self._buffer) <= self._high_water // 4:
             self._paused = False
             self._protocol.resume_writing()
         return data
+
+    def end(self) -> None:
+        """The peer ends its side: it sends no more, and a protocol that does not mind may still write."""
+        assert isinstance(self._protocol, asyncio.Protocol)
+        if not self.closed and not self._protocol.eof_received():
+            self._close()
 
     def drop(self) -> None:
         """The connection breaks without a word."""

@@ -3,8 +3,8 @@
 ::
 
     class TestMyStore(StoreConformance):
-        def make_store(self, folder: Path, retention: Retention) -> Store:
-            return MyStore(folder, retention)
+        def make_store(self, options: StoreOptions) -> Store:
+            return MyStore(options)
 
 A store that keeps what it was told beyond its process takes :class:`RestartingStoreConformance` as well: the same
 tests, with a restart before everything that is asked. One that several hubs share takes
@@ -25,11 +25,19 @@ from pushline.protocol.codes import REPLACED
 from pushline.protocol.tokens import Claims
 from pushline.stores.base import (
     Acknowledge,
+    Affirm,
     Append,
+    Arrived,
+    Asked,
+    ChannelState,
     Connect,
     Connected,
+    Contested,
     Create,
     Event,
+    Full,
+    Handled,
+    Held,
     Operation,
     Outcome,
     Published,
@@ -39,8 +47,9 @@ from pushline.stores.base import (
     Repeated,
     Reply,
     Retention,
+    Room,
     Store,
-    Taken,
+    StoreOptions,
 )
 
 T = TypeVar("T")
@@ -55,16 +64,17 @@ class StoreCase:
     """The verbs in which the tests speak to a store, at the unix time :attr:`now`."""
 
     store: Store
+    options: StoreOptions
     now: float
 
-    def make_store(self, folder: Path, retention: Retention) -> Store:
-        """A store; where it persists, what it keeps is in ``folder``, which may hold something from before."""
+    def make_store(self, options: StoreOptions) -> Store:
+        """A store; where it persists, what it keeps is in ``data_dir``, which may hold something from before."""
         raise NotImplementedError
 
     def reopen(self, store: Store) -> Store:
         """The store after the end of its process."""
         store.close()
-        return self.make_store(self._folder, self._retention)
+        return self.make_store(self.options)
 
     @pytest.fixture(autouse=True)
     def _stand(self, tmp_path: Path) -> Iterator[None]:
@@ -75,15 +85,15 @@ class StoreCase:
         yield
         self.store.close()
 
-    def open(self, retention: Retention | None = None) -> None:
+    def open(self, retention: Retention | None = None, room: Room | None = None) -> None:
         """Go on with an empty store."""
         if self._folders:
             self.store.close()
         self._folders += 1
-        self._folder = self._tmp_path / str(self._folders)
-        self._folder.mkdir()
-        self._retention = retention or Retention()
-        self.store = self.make_store(self._folder, self._retention)
+        folder = self._tmp_path / str(self._folders)
+        folder.mkdir()
+        self.options = StoreOptions(folder, retention or Retention(), room or Room())
+        self.store = self.make_store(self.options)
 
     def asking(self) -> Store:
         """The store that is asked next."""
@@ -121,11 +131,19 @@ class StoreCase:
         assert isinstance(outcome, Connected)
         return outcome
 
-    def try_to_connect(self, claims: Claims, page: str = "", after: str | int | None = None) -> Outcome:
+    def try_to_connect(
+        self, claims: Claims, page: str = "", after: str | int | None = None, displace: int = 0
+    ) -> Outcome:
         """A page that perhaps may receive."""
         cursor = format_id(after) if isinstance(after, int) else after
-        (outcome,) = self.do(Connect(claims, page, cursor))
+        (outcome,) = self.do(Connect(claims, page, cursor, displace))
         return outcome
+
+    def contest(self, claims: Claims, page: str = "", after: str | int | None = None) -> int:
+        """A page that finds the place held under ``reject``: the fence of the page that holds it."""
+        outcome = self.try_to_connect(claims, page, after)
+        assert isinstance(outcome, Contested)
+        return outcome.fence
 
     def start(self, claims: Claims, page: str = "", after: str | int | None = None) -> tuple[int, bool]:
         """Where a page that connects begins, and whether it is told a gap."""
@@ -153,6 +171,10 @@ class StoreCase:
             after = read.upto
             if read.complete:
                 return messages
+
+    def look(self, client_id: str = "ann") -> ChannelState | None:
+        """A channel as the application may see it."""
+        return self.answer(self.asking().look(client_id, self.now))
 
     def texts(self, after: int = 0, client_id: str = "ann") -> list[str]:
         """The texts of all that a channel holds after an id."""
@@ -344,6 +366,11 @@ class Channels(StoreCase):
     def test_a_store_that_answers_is_ready(self) -> None:
         assert self.asking().ready()
 
+    def test_a_store_may_be_closed_twice(self) -> None:
+        self.create()
+        self.store.close()
+        self.store.close()
+
 
 class Keys(StoreCase):
     """An idempotency key makes a repeated send take effect once (G1)."""
@@ -351,21 +378,21 @@ class Keys(StoreCase):
     def test_a_repeat_is_answered_with_the_id_of_the_first(self) -> None:
         self.create()
         first = self.append("hello", key="k")
-        assert self.do(Append("ann", b"other", "k")) == [Repeated(first.id)]
+        assert self.do(Append("ann", b"other", "k")) == [Repeated(first.id, acknowledged=False)]
         assert self.texts() == ["hello"]
 
     def test_a_repeat_in_the_same_commit_is_seen(self) -> None:
         self.create()
         first, second = self.do(Append("ann", b"hello", "k"), Append("ann", b"hello", "k"))
         assert isinstance(first, Message)
-        assert second == Repeated(first.id)
+        assert second == Repeated(first.id, acknowledged=False)
 
     def test_a_key_is_remembered_for_ten_minutes(self) -> None:
         self.create()
         first = self.append(key="k")
         self.now += 599
         self.sweep()
-        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id)]
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id, acknowledged=False)]
 
     def test_a_key_may_be_used_again_much_later(self) -> None:
         self.create()
@@ -380,7 +407,7 @@ class Keys(StoreCase):
         first = self.append(key="k")
         self.acknowledge(token, self.connect(token), first.id)
         assert self.texts() == []
-        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id)]
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id, acknowledged=True)]
 
     @pytest.mark.parametrize("swept", [False, True])
     def test_a_key_outlives_its_channel(self, swept: bool) -> None:
@@ -390,9 +417,52 @@ class Keys(StoreCase):
         if swept:
             self.sweep()
         self.create()
-        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id)]
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id, acknowledged=False)]
         self.now += 540
         self.append("again", key="k")
+
+    def test_a_key_that_was_used_again_is_remembered_from_then_on(self) -> None:
+        self.create()
+        self.append(key="k")
+        self.now += 601
+        second = self.append(key="k")
+        self.sweep()
+        self.now += 599
+        self.sweep()
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(second.id, acknowledged=False)]
+
+    @pytest.mark.parametrize("policy", Policy)
+    def test_a_repeat_says_whether_a_page_has_acknowledged_the_first(self, policy: Policy) -> None:
+        token = self.create(policy=policy)
+        first = self.append("0", key="k")
+        second = self.append("1", key="l")
+        self.acknowledge(token, self.connect(token, "p"), first.id)
+        repeats = self.do(Append("ann", b"0", "k"), Append("ann", b"1", "l"))
+        assert repeats == [Repeated(first.id, acknowledged=True), Repeated(second.id, acknowledged=False)]
+        self.connect(token, "p", second.id)
+        assert self.do(Append("ann", b"1", "l")) == [Repeated(second.id, acknowledged=True)]
+
+    def test_a_page_of_any_token_acknowledges_what_is_repeated(self) -> None:
+        older = self.create()
+        self.create()
+        message = self.append(key="k")
+        self.acknowledge(older, self.connect(older), message.id)
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(message.id, acknowledged=True)]
+
+    def test_an_acknowledgement_in_a_later_channel_says_nothing_of_one_before(self) -> None:
+        self.create(minutes=1)
+        lost = self.append(key="k")
+        self.now += 61
+        token = self.create()
+        self.acknowledge(token, self.connect(token), self.append().id)
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(lost.id, acknowledged=False)]
+
+    def test_an_acknowledgement_says_nothing_of_what_lies_before_its_token(self) -> None:
+        self.create()
+        lost = self.append(key="k")
+        token = self.create()
+        self.acknowledge(token, self.connect(token), self.append().id)
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(lost.id, acknowledged=False)]
 
     def test_keys_of_different_client_ids_are_different(self) -> None:
         self.create("ann")
@@ -409,7 +479,7 @@ class Keys(StoreCase):
         self.create()
         for key in ("\0", "a\0b", "a\0c", "🎲", " "):
             message = self.append(key=key)
-            assert self.do(Append("ann", b"hello", key)) == [Repeated(message.id)]
+            assert self.do(Append("ann", b"hello", key)) == [Repeated(message.id, acknowledged=False)]
 
 
 class Keeping(StoreCase):
@@ -660,6 +730,249 @@ class Starts(StoreCase):
         assert self.texts() == ["kept"]
 
 
+class Looks(StoreCase):
+    """What the application may see of a channel (A4)."""
+
+    def test_of_no_channel_nothing_is_seen(self) -> None:
+        assert self.look("nobody") is None
+        self.create(minutes=1)
+        self.now += 60
+        assert self.look() is None
+        self.sweep()
+        assert self.look() is None
+
+    def test_a_channel_lives_until_its_last_token_ends_with_the_policy_of_the_newest(self) -> None:
+        last = self.create(minutes=60, policy=Policy.SHARE)
+        assert self.look() == ChannelState(0, None, last.expires_at, Policy.SHARE)
+        self.create(minutes=1, policy=Policy.REJECT)
+        assert self.look() == ChannelState(0, None, last.expires_at, Policy.REJECT)
+
+    def test_what_is_kept_is_counted(self) -> None:
+        token = self.create()
+        sent = [self.append() for _ in range(3)]
+        state = self.look()
+        assert state is not None
+        assert (state.queued, state.acknowledged) == (3, None)
+        self.acknowledge(token, self.connect(token), sent[1].id)
+        state = self.look()
+        assert state is not None
+        assert (state.queued, state.acknowledged) == (1, sent[1].id)
+
+    def test_what_was_dropped_for_want_of_room_is_not_counted(self) -> None:
+        self.open(Retention(messages=2))
+        self.create()
+        for _ in range(5):
+            self.append()
+        state = self.look()
+        assert state is not None
+        assert state.queued == 2
+
+    def test_the_highest_acknowledged_id_is_told_whichever_page_it_came_from(self) -> None:
+        older = self.create(policy=Policy.SHARE)
+        newer = self.create(policy=Policy.SHARE)
+        first, second = self.append(), self.append()
+        self.acknowledge(older, self.connect(older), second.id)
+        self.acknowledge(newer, self.connect(newer), first.id)
+        state = self.look()
+        assert state is not None
+        assert (state.queued, state.acknowledged) == (2, second.id)
+
+    @pytest.mark.parametrize("swept", [False, True])
+    def test_what_has_ended_is_not_counted(self, swept: bool) -> None:
+        self.open(Retention(seconds=600))
+        self.create()
+        self.append("old")
+        self.append("short", ttl=10)
+        self.append("long", ttl=3600)
+        self.append("behind")
+        for passed, queued in ((9, 4), (1, 3), (590.5, 2), (3000, 0)):
+            self.now += passed
+            if swept:
+                self.sweep()
+            state = self.look()
+            assert state is not None
+            assert state.queued == queued
+
+    def test_what_was_acknowledged_long_ago_is_still_told(self) -> None:
+        token = self.create(minutes=1440)
+        message = self.append()
+        self.acknowledge(token, self.connect(token), message.id)
+        self.now += DAY - 1
+        self.create(minutes=1440)
+        self.now += 2
+        self.create()
+        state = self.look()
+        assert state is not None
+        assert state.acknowledged == message.id
+
+    def test_looking_changes_nothing(self) -> None:
+        token = self.create()
+        page = self.connect(token, "p")
+        message = self.append()
+        self.look()
+        assert self.texts() == ["hello"]
+        self.acknowledge(token, page, message.id)
+        assert self.texts() == []
+
+
+class Rooms(StoreCase):
+    """What the whole store may hold; what would go beyond is refused alone (G10)."""
+
+    def is_full(self, client_id: str = "ann", size: int = 1, key: str | None = None) -> bool:
+        (outcome,) = self.do(Append(client_id, b"x" * size, key))
+        assert isinstance(outcome, Message | Full)
+        return isinstance(outcome, Full)
+
+    def test_so_many_messages_are_kept_and_no_more(self) -> None:
+        self.open(room=Room(messages=3))
+        for name in ("ann", "bob"):
+            self.create(name)
+        self.append("0")
+        self.append("1", "bob")
+        assert not self.is_full()
+        assert self.is_full("ann")
+        assert self.is_full("bob")
+        assert self.texts() == ["0", "x"]
+        assert self.texts(client_id="bob") == ["1"]
+
+    def test_so_many_bytes_are_kept_and_no_more(self) -> None:
+        self.open(room=Room(bytes=100))
+        for name in ("ann", "bob"):
+            self.create(name)
+        self.append("x" * 60)
+        assert self.is_full("bob", 41)
+        assert not self.is_full("bob", 40)
+        assert self.is_full("ann", 1)
+
+    def test_so_many_channels_are_made_and_no_more(self) -> None:
+        self.open(room=Room(channels=2))
+        self.create("ann", minutes=1)
+        self.create("bob")
+        assert self.do(Create("eve", 60, Policy.REPLACE)) == [Full()]
+        assert self.do(Append("eve", b"hello")) == [None]
+        self.create("bob")
+        self.now += 60
+        self.create("ann", minutes=1)  # its channel has ended, and leaves its room
+        self.now += 60
+        self.sweep()
+        self.create("eve")
+
+    def test_a_refused_operation_is_refused_alone(self) -> None:
+        self.open(room=Room(channels=1, messages=2))
+        token, refused, first, second, third, again = self.do(
+            Create("ann", 60, Policy.REPLACE),
+            Create("bob", 60, Policy.REPLACE),
+            *[Append("ann", b"%d" % n) for n in range(3)],
+            Create("ann", 60, Policy.SHARE),
+        )
+        assert isinstance(token, Claims)
+        assert refused == third == Full()
+        assert isinstance(first, Message)
+        assert isinstance(second, Message)
+        assert isinstance(again, Claims)
+        assert self.texts() == ["0", "1"]
+
+    def test_a_message_that_was_refused_leaves_nothing_behind(self) -> None:
+        self.open(room=Room(messages=1))
+        token = self.create()
+        first = self.append("0")
+        assert self.is_full(key="k")
+        self.acknowledge(token, self.connect(token), first.id)
+        last = self.append("1", key="k")
+        assert last.previous == first.id
+        assert self.texts() == ["1"]
+
+    def test_a_repeat_needs_no_room(self) -> None:
+        self.open(room=Room(messages=1))
+        self.create()
+        first = self.append(key="k")
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id, acknowledged=False)]
+
+    def test_keys_take_room_too(self) -> None:
+        self.open(room=Room(bytes=1000))
+        token = self.create()
+        page = self.connect(token)
+        taken = 0
+        while not self.is_full(key=f"key {taken}"):
+            taken += 1
+            self.acknowledge(token, page, self.read().upto)
+        assert 1 <= taken <= 100
+        self.now += 601
+        assert not self.is_full(key="another")
+
+    def test_room_comes_back_with_an_acknowledgement(self) -> None:
+        self.open(room=Room(messages=2, bytes=100))
+        token = self.create()
+        page = self.connect(token)
+        for _ in range(5):
+            self.append("x" * 50)
+            message = self.append("x" * 50)
+            assert self.is_full()
+            self.acknowledge(token, page, message.id)
+
+    def test_room_comes_back_with_the_end_of_a_channel(self) -> None:
+        self.open(room=Room(messages=2, bytes=100))
+        for _ in range(3):
+            self.create("ann", minutes=1)
+            self.create("bob")
+            self.append("x" * 100)
+            assert self.is_full("bob")
+            self.now += 60
+            self.sweep()
+            assert not self.is_full("bob", 50)
+            self.create("ann", minutes=1)
+            assert not self.is_full("ann", 50)
+            self.now += 7300
+            self.sweep()
+
+    def test_room_comes_back_with_a_new_channel_of_the_same_name(self) -> None:
+        self.open(room=Room(messages=1))
+        self.create("ann", minutes=1)
+        self.append()
+        self.now += 60
+        self.create("ann")
+        assert not self.is_full()
+
+    def test_room_comes_back_with_retention(self) -> None:
+        self.open(Retention(seconds=600), Room(messages=1))
+        self.create("ann")
+        self.create("bob")
+        self.append()
+        self.now += 601
+        assert self.is_full("bob")
+        self.sweep()
+        assert not self.is_full("bob")
+
+    @pytest.mark.parametrize("ttl", [None, 5])
+    def test_what_has_ended_in_a_channel_makes_room_for_it_at_once(self, ttl: float | None) -> None:
+        self.open(Retention(seconds=600), Room(messages=1))
+        self.create()
+        self.append(ttl=ttl)
+        assert self.is_full()
+        self.now += 601
+        assert not self.is_full()
+
+    def test_what_a_channel_drops_makes_room_for_what_comes(self) -> None:
+        self.open(Retention(messages=2, bytes=100), Room(messages=3, bytes=150))
+        self.create("ann")
+        self.create("bob")
+        self.append("0", "bob")
+        for n in range(5):
+            self.append(str(n), "ann")
+        assert self.texts() == ["3", "4"]
+        assert self.is_full("bob")
+        self.append("x" * 99, "ann")
+        assert self.texts() == ["4", "x" * 99]
+        assert self.is_full("ann", 150)
+        assert self.texts() == ["4", "x" * 99]
+
+    def test_a_lost_channel_is_opened_again_whether_there_is_room_or_not(self) -> None:
+        token = self.create("ann")
+        self.open(room=Room(channels=1))
+        self.create("bob")
+        assert self.connect(token).gap
+
+
 class LostStores(StoreCase):
     """A good token whose channel the store does not know opens it again, with a gap (G5)."""
 
@@ -712,6 +1025,20 @@ class LostStores(StoreCase):
         self.now += 3000
         self.append("hello")
 
+    @pytest.mark.parametrize("policy", [Policy.REPLACE, Policy.REJECT])
+    def test_a_page_that_does_not_get_the_place_leaves_the_gap_to_who_does(self, policy: Policy) -> None:
+        self.now += DAY
+        token = self.create(policy=policy)
+        self.now -= DAY
+        self.open()
+        holder = self.connect(self.create(policy=policy), "p")
+        outcome = self.try_to_connect(token, "q", token.id)
+        assert outcome == (Refused(REPLACED) if policy is Policy.REPLACE else Contested(holder.fence))
+        self.release(holder)
+        connected = self.connect(token, "q")
+        assert connected.gap
+        assert connected.fence > token.id
+
     def test_the_second_connection_is_told_no_gap(self) -> None:
         token = self.create()
         self.open()
@@ -723,8 +1050,9 @@ class LostStores(StoreCase):
 class Acknowledgements(StoreCase):
     """What an acknowledgement drops (contract, Retention)."""
 
-    def test_a_page_of_the_newest_token_drops_what_it_has_handled(self) -> None:
-        token = self.create()
+    @pytest.mark.parametrize("policy", [Policy.REPLACE, Policy.REJECT])
+    def test_a_page_of_the_newest_token_drops_what_it_has_handled(self, policy: Policy) -> None:
+        token = self.create(policy=policy)
         first = self.append("0")
         self.append("1")
         self.acknowledge(token, self.connect(token), first.id)
@@ -905,7 +1233,118 @@ class Places(StoreCase):
             assert connected.policy is Policy.SHARE
 
 
-class StoreConformance(Ids, Commits, Channels, Keys, Keeping, Reads, Starts, LostStores, Acknowledgements, Places):
+class Contests(StoreCase):
+    """Under ``reject`` the page that holds the place keeps it, if it answers (G7)."""
+
+    @pytest.mark.parametrize("cursor", ["none", "good", "malformed"])
+    @pytest.mark.parametrize("page", ["q", ""])
+    def test_whoever_finds_the_place_held_has_to_ask(self, page: str, cursor: str) -> None:
+        token = self.create(policy=Policy.REJECT)
+        holder = self.connect(token, "p")
+        after = {"none": None, "good": token.id, "malformed": "malformed"}[cursor]
+        if page or cursor == "none":
+            assert self.contest(token, page, after) == holder.fence
+        else:  # a cursor without a name speaks for the page that holds the place
+            assert self.connect(token, page, after).resumed
+
+    def test_a_place_that_was_shared_meanwhile_is_held_by_nobody(self) -> None:
+        self.connect(self.create(policy=Policy.REJECT), "p")
+        self.connect(self.create(policy=Policy.SHARE), "q")
+        assert not self.connect(self.create(policy=Policy.REJECT), "r").resumed
+
+    def test_a_place_that_nobody_holds_is_taken(self) -> None:
+        token = self.create(policy=Policy.REJECT)
+        assert not self.connect(token, "p").resumed
+        self.release(self.connect(token, "p"))
+        assert not self.connect(token, "q", token.id).resumed
+        assert self.contest(token, "p")
+
+    @pytest.mark.parametrize("cursor", [False, True])
+    def test_the_page_that_holds_the_place_resumes(self, cursor: bool) -> None:
+        token = self.create(policy=Policy.REJECT)
+        self.connect(token, "p")
+        self.contest(token, "q")
+        connected = self.connect(token, "p", token.id if cursor else None)
+        assert connected.resumed
+        assert connected.policy is Policy.REJECT
+
+    def test_asking_changes_nothing(self) -> None:
+        token = self.create(policy=Policy.REJECT)
+        message = self.append("0")
+        holder = self.connect(token, "p")
+        for after in (None, message.id, "malformed"):
+            assert self.contest(token, "q", after) == holder.fence
+        assert self.texts() == ["0"]
+        state = self.look()
+        assert state is not None
+        assert state.acknowledged is None
+        self.acknowledge(token, holder, message.id)
+        assert self.texts() == []
+        self.release(holder)
+        assert not self.connect(token, "q").resumed
+
+    @pytest.mark.parametrize("cursor", [False, True])
+    def test_a_page_that_did_not_answer_loses_its_place(self, cursor: bool) -> None:
+        token = self.create(policy=Policy.REJECT)
+        message = self.append("0")
+        fence = self.connect(token, "p").fence
+        connected = self.try_to_connect(token, "q", message.id if cursor else None, fence)
+        assert isinstance(connected, Connected)
+        assert not connected.resumed
+        assert connected.fence > fence
+        assert connected.start == (message.id if cursor else token.id)
+        assert self.texts() == ([] if cursor else ["0"])
+        assert self.contest(token, "p", token.id) == connected.fence
+        assert self.connect(token, "q", message.id).resumed
+
+    def test_a_page_that_connected_anew_meanwhile_is_alive(self) -> None:
+        token = self.create(policy=Policy.REJECT)
+        fence = self.contest(token, "q") if self.connect(token, "p") else 0
+        newer = self.connect(token, "p", token.id)
+        for after in (None, token.id):
+            assert self.try_to_connect(token, "q", after, fence) == Refused(REPLACED)
+        assert self.contest(token, "q") == newer.fence
+
+    def test_a_page_that_left_meanwhile_has_left_the_place(self) -> None:
+        token = self.create(policy=Policy.REJECT)
+        holder = self.connect(token, "p")
+        fence = self.contest(token, "q")
+        self.release(holder)
+        assert isinstance(self.try_to_connect(token, "q", None, fence), Connected)
+
+    def test_of_two_that_asked_one_gets_the_place(self) -> None:
+        token = self.create(policy=Policy.REJECT)
+        self.connect(token, "p")
+        fence = self.contest(token, "q")
+        outcomes = self.do(Connect(token, "q", None, fence), Connect(token, "r", None, fence))
+        assert isinstance(outcomes[0], Connected)
+        assert outcomes[1] == Contested(outcomes[0].fence)  # and now that one has to be asked
+
+    def test_the_newest_tokens_policy_decides(self) -> None:
+        self.create(policy=Policy.REPLACE)
+        older = self.create(policy=Policy.REJECT)
+        holder = self.connect(older, "p")
+        assert self.contest(older, "q") == holder.fence
+        newer = self.create(policy=Policy.REPLACE)
+        assert self.try_to_connect(older, "q", older.id) == Refused(REPLACED)
+        assert not self.connect(newer, "q").resumed
+
+    def test_displacing_means_nothing_elsewhere(self) -> None:
+        for policy in (Policy.REPLACE, Policy.SHARE):
+            token = self.create(policy=policy)
+            self.connect(token, "p")
+            assert isinstance(self.try_to_connect(token, "q", None, 7), Connected)
+
+    def test_an_answer_of_the_holder_changes_nothing(self) -> None:
+        token = self.create(policy=Policy.REJECT)
+        holder = self.connect(token, "p")
+        assert self.do(Affirm("ann", holder.fence), Affirm("ann", 7), Affirm("nobody", 7)) == [None, None, None]
+        assert self.contest(token, "q") == holder.fence
+
+
+class StoreConformance(
+    Ids, Commits, Channels, Keys, Keeping, Reads, Starts, Looks, Rooms, LostStores, Acknowledgements, Places, Contests
+):
     """Everything that :class:`pushline.stores.base.Store` promises to one hub: see the module."""
 
 
@@ -958,6 +1397,99 @@ class SharedStoreConformance(StoreCase):
         assert mine == []
         peer.close()
 
+    def test_that_the_application_waits_is_told(self) -> None:
+        peer = self.make_peer(self.store)
+        heard = self.listen(peer)
+        self.create()
+        self.do(Append("ann", b"0", waited=True), Append("ann", b"1"))
+        self.settle()
+        assert [event.waited for event in heard if isinstance(event, Published)] == [True, False]
+        peer.close()
+
+    @pytest.mark.parametrize("policy", Policy)
+    def test_what_was_acknowledged_is_told(self, policy: Policy) -> None:
+        peer = self.make_peer(self.store)
+        token = self.create(policy=policy)
+        page = self.connect(token, "p")
+        first, second = self.append("0"), self.append("1")
+        mine, theirs = self.listen(self.store), self.listen(peer)
+        self.acknowledge(token, page, first.id)
+        self.settle()
+        assert theirs == [Handled("ann", first.id, 0)]
+        self.acknowledge(token, page, first.id)
+        self.acknowledge(token, page, second.id + 1)
+        self.settle()
+        assert len(theirs) == 1
+        self.connect(token, "p", second.id)
+        self.settle()
+        assert Handled("ann", second.id, token.id) in theirs
+        assert not any(isinstance(event, Handled) for event in mine)
+        peer.close()
+
+    def test_what_a_page_without_the_place_acknowledges_is_not_told(self) -> None:
+        peer = self.make_peer(self.store)
+        token = self.create()
+        loser = self.connect(token, "p")
+        self.connect(token, "q")
+        message = self.append()
+        heard = self.listen(peer)
+        self.acknowledge(token, loser, message.id)
+        self.settle()
+        assert heard == []
+        peer.close()
+
+    def test_what_was_acknowledged_is_told_after_the_message_itself(self) -> None:
+        peer = self.make_peer(self.store)
+        token = self.create()
+        page = self.connect(token, "p")
+        message = self.append("0")
+        heard = self.listen(peer)
+        _, later = self.do(Acknowledge("ann", token.id, page.fence, message.id), Append("ann", b"1"))
+        assert isinstance(later, Message)
+        self.do(Append("ann", b"2"), Acknowledge("ann", token.id, page.fence, later.id))
+        self.settle()
+        published = [event.message.id if isinstance(event, Published) else 0 for event in heard]
+        assert published.index(later.id) < heard.index(Handled("ann", later.id, 0))
+        peer.close()
+
+    def test_a_place_that_is_contested_is_told_to_those_who_can_ask_its_page(self) -> None:
+        peer = self.make_peer(self.store)
+        token = self.create(policy=Policy.REJECT)
+        holder = self.connect(token, "p")
+        mine, theirs = self.listen(self.store), self.listen(peer)
+        assert self.contest(token, "q") == holder.fence
+        self.settle()
+        assert theirs == [Asked("ann", holder.fence)]
+        assert mine == []
+        peer.close()
+
+    def test_that_the_holder_answered_is_told_to_those_who_asked(self) -> None:
+        peer = self.make_peer(self.store)
+        token = self.create(policy=Policy.REJECT)
+        older = self.connect(token, "p")
+        holder = self.connect(token, "p", token.id)
+        mine, theirs = self.listen(self.store), self.listen(peer)
+        self.do(Affirm("ann", holder.fence), Affirm("ann", older.fence), Affirm("nobody", 7))
+        self.settle()
+        assert theirs == [Held("ann", holder.fence)]
+        assert mine == []
+        self.release(holder)
+        self.do(Affirm("ann", holder.fence))
+        self.settle()
+        assert len(theirs) == 1
+        peer.close()
+
+    def test_a_page_that_was_displaced_hears_that_its_place_was_taken(self) -> None:
+        peer = self.make_peer(self.store)
+        token = self.create(policy=Policy.REJECT)
+        fence = self.connect(token, "p").fence
+        heard = self.listen(peer)
+        taken = self.try_to_connect(token, "q", None, fence)
+        assert isinstance(taken, Connected)
+        self.settle()
+        assert heard == [Arrived("ann", taken.fence, False, "q", Policy.REJECT)]
+        peer.close()
+
     def test_messages_are_told_in_the_order_of_their_ids(self) -> None:
         peer = self.make_peer(self.store)
         heard = self.listen(peer)
@@ -991,23 +1523,30 @@ class SharedStoreConformance(StoreCase):
         third = self.connect(token, "q")
         self.settle()
         assert heard == [
-            Taken("ann", first.fence, resumed=False),
-            Taken("ann", second.fence, resumed=True),
-            Taken("ann", third.fence, resumed=False),
+            Arrived("ann", first.fence, False, "p", Policy.REPLACE),
+            Arrived("ann", second.fence, True, "p", Policy.REPLACE),
+            Arrived("ann", third.fence, False, "q", Policy.REPLACE),
         ]
         peer.close()
 
-    def test_a_page_that_was_refused_or_shares_takes_no_place(self) -> None:
+    def test_a_page_that_was_refused_is_not_told(self) -> None:
         token = self.create()
         self.connect(token, "p")
         self.connect(token, "q")
-        sharing = self.create("bob", policy=Policy.SHARE)
         peer = self.make_peer(self.store)
         heard = self.listen(peer)
         self.try_to_connect(token, "p", token.id)
-        self.connect(sharing)
         self.settle()
         assert heard == []
+        peer.close()
+
+    def test_a_page_that_shares_is_told_by_its_name(self) -> None:
+        token = self.create(policy=Policy.SHARE)
+        peer = self.make_peer(self.store)
+        heard = self.listen(peer)
+        page = self.connect(token, "p")
+        self.settle()
+        assert heard == [Arrived("ann", page.fence, False, "p", Policy.SHARE)]
         peer.close()
 
     def test_a_place_that_was_lost_to_a_page_of_another_hub_acknowledges_nothing(self) -> None:
@@ -1028,6 +1567,18 @@ class SharedStoreConformance(StoreCase):
         self.append()
         self.settle()
         assert heard == []
+
+    def test_of_several_handles_those_that_are_left_go_on_hearing(self) -> None:
+        first, second = self.make_peer(self.store), self.make_peer(self.store)
+        heard = self.listen(second)
+        first.close()
+        token = self.create()
+        page = self.connect(token, "p")
+        message = self.append()
+        self.acknowledge(token, page, message.id)
+        self.settle()
+        assert heard[-1] == Handled("ann", message.id, 0)
+        second.close()
 
     def test_a_handle_that_does_not_listen_misses_nothing_it_reads(self) -> None:
         peer = self.make_peer(self.store)

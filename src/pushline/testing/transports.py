@@ -4,8 +4,9 @@
 
     class TestMyTransport(TransportConformance):
         def connect(self, token: str, page: str = "p", after: str | None = None) -> MyPage:
-            ...  # a FarEnd that has asked, over self.pipe()
+            ...  # a FarEnd that has asked self.door, over self.pipe()
 
+:class:`StreamConformance` has what those promise besides that hold one connection for as long as the page receives.
 The transport stands on a hub with a memory store and a clock that is moved by hand. No socket, no loop.
 """
 
@@ -15,19 +16,25 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from pushline.errors import StoreFull
-from pushline.hub import Hub
+from pushline.http.page import Origins
+from pushline.http.request import Request
+from pushline.http.responses import Encoder, Response
+from pushline.hub import CONTEST_SECONDS, Hub, Outlet
 from pushline.messages import Policy, format_id
 from pushline.protocol.codes import (
+    DISCONNECTED,
     GOING_AWAY,
     INTERNAL_ERROR,
     INVALID_TOKEN,
     NORMAL,
-    PROTOCOL_ERROR,
     REPLACED,
     TOKEN_EXPIRED,
+    TOO_MANY,
+    TOO_SLOW,
 )
 from pushline.protocol.frames import Ack, Down, Expiring, FreshToken, Gap, Leave, Open, Ping, TokenAccepted, Up
 from pushline.protocol.session import Close, Heartbeat
@@ -36,7 +43,8 @@ from pushline.stores.base import Append, Operation, Outcome, Retention
 from pushline.stores.memory import MemoryStore
 from pushline.testing.clock import FakeClock
 from pushline.testing.pipe import MemoryPipe
-from pushline.transports.base import CLOSE_SECONDS
+from pushline.transports.base import CLOSE_SECONDS, Door
+from pushline.transports.door import CONNECT, answer
 
 GRACE = 3.0
 INTERVAL = 25.0
@@ -48,9 +56,12 @@ Received = Down | Close | tuple[str, str]
 
 
 class FarEnd(ABC):
-    """The page's side of one connection, as the tests see it: ``pipe`` is the connection's."""
+    """The page's side of one connection, as the tests see it: ``pipe`` is the connection's, ``transport`` the server's
+    side of it.
+    """
 
     pipe: MemoryPipe
+    transport: Outlet
 
     @abstractmethod
     def receive(self) -> list[Received]:
@@ -61,16 +72,8 @@ class FarEnd(ABC):
         """Send a frame."""
 
     @abstractmethod
-    def say_nonsense(self) -> None:
-        """Send what is none of the frames that a page may send."""
-
-    @abstractmethod
-    def pong(self) -> None:
-        """Show that the browser lives while its script does not answer."""
-
-    @abstractmethod
     def close(self) -> None:
-        """End the connection in good order, or answer the end that the server has sent."""
+        """End the page's side of the connection, or answer the end that the server has sent."""
 
     def is_over(self) -> bool:
         """Whether the server has cut the connection."""
@@ -86,6 +89,41 @@ class FarEnd(ABC):
         """The last of what came."""
         items = self.receive()
         return items[-1] if items else None
+
+
+class HttpPage(FarEnd):
+    """The page's side of a transport on which nothing goes up: what the page says goes by POST (W3)."""
+
+    def __init__(self, door: Door, token: str, page: str) -> None:
+        self.door = door
+        self.token = token
+        self.page = page
+        self.posted: list[Response] = []
+        """The answers to what it has said."""
+
+    def request(self, accept: str, query: str, after: str | None = None) -> Request:
+        """What it asks for, as a front hands it on."""
+        request = Request()
+        request.method = b"GET"
+        request.path = CONNECT
+        request.query = f"page={self.page}{query}".encode()
+        request.accept = accept.encode()
+        request.authorization = f"Bearer {self.token}".encode()
+        request.last_event_id = (after or "").encode()
+        return request
+
+    def say(self, frame: Up) -> None:
+        """See :class:`FarEnd`."""
+        request = Request()
+        request.method = b"POST"
+        request.path = CONNECT
+        request.content_type = b"text/plain;charset=UTF-8"
+        # A fresh token stands for itself, in the place of the one that admits other frames.
+        admits = {"token": self.token, "page": self.page}
+        request.body = msgspec.json.encode(admits | msgspec.to_builtins(frame))
+        posted = answer(self.door, request, self.pipe, Encoder(self.door.clock.now))
+        assert isinstance(posted, Response)
+        self.posted.append(posted)
 
 
 class FillableStore(MemoryStore):
@@ -112,7 +150,11 @@ class TransportCase:
         raise NotImplementedError
 
     @pytest.fixture(autouse=True)
-    def _stand(self) -> None:
+    def _stage(self) -> None:
+        self.stand()
+
+    def stand(self, *, origins: Sequence[str] = (), connect_rate: float = 0.0) -> None:
+        """Set the stage anew."""
         self.clock = FakeClock()
         self.store = FillableStore(Retention(messages=50))
         self.signer = TokenSigner(SECRETS)
@@ -123,7 +165,9 @@ class TransportCase:
             heartbeat=Heartbeat(INTERVAL, TIMEOUT),
             grace=GRACE,
             random=lambda: 0.25,
+            connect_rate=connect_rate,
         )
+        self.door = Door(self.hub, self.clock, Origins(origins))
         self.statuses: list[str] = []
         self.failures: list[Exception] = []
 
@@ -168,11 +212,32 @@ class TransportCase:
         first, *rest = far.receive()
         assert isinstance(first, Open)
         assert not rest
+        self.clock.turn()  # a page may ask anew as soon as it has read
         return far
 
     def connections(self) -> int:
         """How many connections the hub knows."""
         return self.hub.counters.connections
+
+    def everything(self, far: FarEnd) -> list[Received]:
+        """All that comes when the page reads on until nothing more comes."""
+        items: list[Received] = []
+        while came := far.receive():
+            items += came
+            self.clock.turn()
+        return items
+
+    def stall(self, far: FarEnd) -> None:
+        """Send until the page's connection is full."""
+        for _ in range(100):
+            if self.send("x" * 20_000) == ["queued"]:
+                return
+        pytest.fail("the connection was never full")
+
+    def end(self, far: FarEnd, code: int = DISCONNECTED) -> None:
+        """The server ends the connection of a page."""
+        far.transport.session.close(code)
+        far.transport.flush()
 
     def holds_its_place(self, token: str, cursor: str) -> bool:
         """Whether a page that lost its place is refused when it comes back."""
@@ -218,22 +283,12 @@ class Writing(TransportCase):
         assert far.pipe.writes == before + 1
         assert far.texts() == list("01234")
 
-    def test_every_kind_of_frame_arrives(self) -> None:
-        far = self.opened(self.create(seconds=100))
-        self.clock.advance(INTERVAL)
-        assert far.receive() == [Ping()]
-        far.say(Ack(""))
-        far.say(FreshToken(self.create(seconds=20)))
-        assert far.receive() == [TokenAccepted(expires_in=20)]
-        self.clock.advance(19)
-        assert any(isinstance(item, Expiring) for item in far.receive())
-
     def test_a_gap_arrives_before_what_is_there(self) -> None:
         far = self.opened()
         self.stall(far)
         for n in range(200):
             self.send(str(n))
-        items = self.drained(far)
+        items = self.everything(far)
         place = next(n for n, item in enumerate(items) if isinstance(item, Gap))
         gap = items[place]
         assert isinstance(gap, Gap)
@@ -242,23 +297,6 @@ class Writing(TransportCase):
         assert all(isinstance(item, tuple) for item in rest)
         assert items[-1][1] == "199"  # type: ignore[index]
 
-    # -- a page that reads slowly --------------------------------------------------------------------------------
-
-    def stall(self, far: FarEnd) -> None:
-        """Send until the page's connection is full."""
-        for _ in range(100):
-            if self.send("x" * 20_000) == ["queued"]:
-                return
-        pytest.fail("the connection was never full")
-
-    def drained(self, far: FarEnd) -> list[Received]:
-        """All that comes when the page reads on until nothing more comes."""
-        items: list[Received] = []
-        while came := far.receive():
-            items += came
-            self.clock.turn()
-        return items
-
     def test_a_page_that_reads_slowly_gets_everything_in_order_and_once(self) -> None:
         far = self.opened()
         self.stall(far)
@@ -266,7 +304,7 @@ class Writing(TransportCase):
         for n in range(10):
             assert self.send(str(n)) == ["queued"]
             sent += 1
-        texts = [item[1] for item in self.drained(far) if isinstance(item, tuple)]
+        texts = [item[1] for item in self.everything(far) if isinstance(item, tuple)]
         assert texts[-sent:] == [str(n) for n in range(sent)]
         assert texts[:-sent] == ["x" * 20_000] * (len(texts) - sent)
         assert self.send("live") == ["sent"]
@@ -280,28 +318,35 @@ class Writing(TransportCase):
         self.clock.turn()
         assert len(far.pipe.take()) < 3 << 16
 
+    def test_a_page_that_takes_nothing_for_the_ping_timeout_is_disconnected(self) -> None:
+        far = self.opened()
+        self.stall(far)
+        self.clock.advance(TIMEOUT - 0.1)
+        assert self.connections() == 1
+        self.clock.advance(0.2)
+        assert self.connections() == 0
+        assert far.transport.session.closed
+
+    def test_a_page_that_takes_some_of_it_is_alive(self) -> None:
+        far = self.opened()
+        self.stall(far)
+        for _ in range(5):
+            self.clock.advance(TIMEOUT - 1)
+            far.pipe.take(1000)
+        assert self.connections() == 1
+
 
 class Reading(TransportCase):
     """Frames of the page go to the hub, and pongs to the session."""
 
     def test_an_acknowledgement_arrives(self) -> None:
         far = self.opened()
-        self.send("0", "1")
-        (first, _), _ = far.receive()  # type: ignore[misc]
-        far.say(Ack(first))
+        self.send("0")
+        ((id, _),) = far.receive()  # type: ignore[misc]
+        assert self.send("1") == ["sent"]
+        far.say(Ack(id))
         self.clock.turn()
         assert self.kept() == ["1"]
-
-    def test_what_is_no_frame_ends_the_connection_with_4400(self) -> None:
-        far = self.opened()
-        far.say_nonsense()
-        assert far.last() == Close(PROTOCOL_ERROR)
-        assert self.connections() == 0
-
-    def test_a_fresh_token_that_is_not_good_ends_the_connection_with_its_code(self) -> None:
-        far = self.opened()
-        far.say(FreshToken("forged"))
-        assert far.last() == Close(INVALID_TOKEN)
 
     def test_a_page_that_answers_pings_stays(self) -> None:
         far = self.opened()
@@ -313,29 +358,23 @@ class Reading(TransportCase):
 
     def test_a_page_that_does_not_answer_is_gone(self) -> None:
         far = self.opened()
-        self.clock.advance(INTERVAL + TIMEOUT)
-        assert far.receive() == [Ping(), Close(GOING_AWAY)]
-        assert self.connections() == 0
-
-    def test_a_page_whose_script_is_blocked_stays_for_some_minutes(self) -> None:
-        far = self.opened()
-        for _ in range(8):
-            self.clock.advance(INTERVAL)
-            assert far.receive() == [Ping()]
-            far.pong()
+        self.clock.advance(INTERVAL + TIMEOUT - 0.1)
         assert self.connections() == 1
+        self.clock.advance(0.2)
+        assert self.connections() == 0
+        assert far.receive()[0] == Ping()
 
 
 class Ending(TransportCase):
-    """Close is the last thing written, and the hub is told once that a connection is over."""
+    """Nothing is written behind the end, and the hub is told once that a connection is over."""
 
     def test_the_end_comes_after_what_is_on_its_way(self) -> None:
         far = self.opened()
         self.send("last")
-        self.hub.close(2.0)
-        (_, text), end = far.receive()  # type: ignore[misc]
+        self.hub.close(4.0)
+        (_, text), end = self.everything(far)  # type: ignore[misc]
         assert text == "last"
-        assert end == Close(GOING_AWAY, 500)
+        assert end == Close(GOING_AWAY, 1000)
 
     def test_nothing_comes_after_the_end(self) -> None:
         token = self.create()
@@ -348,28 +387,10 @@ class Ending(TransportCase):
 
     def test_the_hub_is_told_at_once_when_the_server_ends_it(self) -> None:
         far = self.opened()
-        far.say_nonsense()
+        self.end(far)
         assert self.connections() == 0
         assert self.send("hello") == ["queued"]
-
-    def test_a_page_that_answers_the_end_is_let_go_at_once(self) -> None:
-        far = self.opened()
-        far.say_nonsense()
-        far.receive()
-        assert not far.is_over()
-        far.close()
-        assert far.is_over()
-        self.clock.advance(2 * CLOSE_SECONDS)
-        assert self.connections() == 0
-
-    def test_a_page_that_does_not_answer_the_end_is_cut_after_some_seconds(self) -> None:
-        far = self.opened()
-        far.say_nonsense()
-        self.clock.advance(CLOSE_SECONDS - 0.1)
-        assert not far.is_over()
-        self.clock.advance(0.1)
-        assert far.is_over()
-        assert self.connections() == 0
+        assert far.receive() == [Close(DISCONNECTED)]
 
     def test_a_connection_that_breaks_is_told_once(self) -> None:
         token = self.create(policy=Policy.SHARE)
@@ -384,7 +405,7 @@ class Ending(TransportCase):
         token = self.create(policy=Policy.SHARE)
         far = self.opened(token, "p")
         self.opened(token, "q")
-        far.say_nonsense()
+        self.end(far)
         far.pipe.drop()
         self.clock.advance(2 * CLOSE_SECONDS)
         assert self.connections() == 1
@@ -394,6 +415,7 @@ class Ending(TransportCase):
         far = self.opened(token, "p")
         self.opened(token, "q")
         far.close()
+        self.clock.turn()
         assert self.connections() == 1
         assert far.is_over()
         self.clock.advance(2 * CLOSE_SECONDS)
@@ -401,7 +423,9 @@ class Ending(TransportCase):
 
     def test_a_page_whose_token_expires_is_closed_at_that_second(self) -> None:
         far = self.opened(self.create(seconds=20))
-        self.clock.advance(20.1)
+        self.clock.advance(19.9)
+        assert self.connections() == 1
+        self.clock.advance(0.2)
         assert far.last() == Close(TOKEN_EXPIRED)
 
 
@@ -416,12 +440,6 @@ class Leaving(TransportCase):
         loser.pipe.drop()
         self.clock.turn()
         return token, cursor, self.opened(token, "holder")
-
-    def test_a_page_that_closes_in_good_order_leaves_its_place_free(self) -> None:
-        token, cursor, far = self.holder()
-        far.close()
-        self.clock.turn()
-        assert not self.holds_its_place(token, cursor)
 
     def test_a_page_that_says_that_it_leaves_leaves_its_place_free(self) -> None:
         token, cursor, far = self.holder()
@@ -440,16 +458,13 @@ class Leaving(TransportCase):
 
 
 class Refusing(TransportCase):
-    """A refusal reaches the page with its code, and the connection ends."""
+    """A refusal reaches the page with its code, and nothing is left of the connection."""
 
-    def refused(self, far: FarEnd, code: int) -> None:
+    def refused(self, far: FarEnd, code: int, retry: int | None = None) -> None:
         self.clock.turn()
-        assert far.receive() == [Close(code)]
+        assert far.receive() == [Close(code, retry)]
         assert self.connections() == 0
-        assert not far.is_over()
-        self.clock.advance(CLOSE_SECONDS)
-        assert far.is_over()
-        assert self.connections() == 0
+        assert self.hub.counters.connections_refused == 1
 
     def test_a_token_that_is_forged(self) -> None:
         self.refused(self.connect("forged"), INVALID_TOKEN)
@@ -469,17 +484,31 @@ class Refusing(TransportCase):
         assert far.receive() == [Close(REPLACED)]
         assert holder.receive() == []
 
+    def test_a_page_that_comes_while_the_server_goes_away(self) -> None:
+        token = self.create()
+        self.hub.close(8.0)
+        self.refused(self.connect(token), GOING_AWAY, 2000)
+
+    def test_a_page_that_is_one_too_many(self) -> None:
+        self.stand(connect_rate=1)
+        token = self.create()
+        end = None
+        while not isinstance(end, Close):
+            far = self.connect(token)
+            self.clock.turn()
+            end = far.last()
+        assert end.code == TOO_MANY
+        assert end.retry is not None
+        self.clock.advance(end.retry / 1000)
+        self.opened(token)
+
     def test_a_store_that_cannot_keep_the_place(self) -> None:
         token = self.create()
         self.store.full = True
-        self.refused(self.connect(token), INTERNAL_ERROR)
-
-    def test_a_page_that_answers_a_refusal_is_let_go_at_once(self) -> None:
-        far = self.connect("forged")
+        far = self.connect(token)
         self.clock.turn()
-        far.receive()
-        far.close()
-        assert far.is_over()
+        assert far.receive() == [Close(INTERNAL_ERROR)]
+        assert self.connections() == 0
 
     def test_a_page_that_has_gone_before_it_is_refused(self) -> None:
         token = self.create()
@@ -498,6 +527,94 @@ class Refusing(TransportCase):
         assert self.connections() == 0
         assert self.send("hello") == ["queued"]
 
+    def test_a_page_that_wants_the_place_of_one_that_answers(self) -> None:
+        token = self.create(policy=Policy.REJECT)
+        holder = self.opened(token, "holder")
+        far = self.connect(token, "newcomer")
+        self.clock.turn()
+        assert far.receive() == []
+        assert holder.receive() == [Ping()]
+        holder.say(Ack(""))
+        self.clock.advance(CONTEST_SECONDS)
+        assert far.receive() == [Close(REPLACED)]
+        assert self.send("hello") == ["sent"]
+        assert holder.texts() == ["hello"]
+
+    def test_a_page_that_does_not_answer_loses_its_place_to_another(self) -> None:
+        token = self.create(policy=Policy.REJECT)
+        self.opened(token, "holder")
+        far = self.connect(token, "newcomer")
+        self.clock.advance(CONTEST_SECONDS - 0.1)
+        assert far.receive() == []
+        self.clock.advance(0.1)
+        assert isinstance(far.receive()[0], Open)
+        assert self.send("hello") == ["sent"]
+        assert far.texts() == ["hello"]
+
+    def test_a_page_that_waits_for_a_place_and_goes_takes_none(self) -> None:
+        token = self.create(policy=Policy.REJECT)
+        holder = self.opened(token, "holder")
+        far = self.connect(token, "newcomer")
+        self.clock.turn()
+        far.pipe.drop()
+        holder.pipe.drop()
+        self.clock.advance(TIMEOUT + GRACE)  # a polling page has the timeout to poll again
+        assert self.connections() == 0
+        assert isinstance(self.opened(token, "third"), FarEnd)
+
+
+class TransportConformance(Writing, Reading, Ending, Leaving, Refusing):
+    """Everything that :mod:`pushline.transports.base` promises: see the module."""
+
+
+class Streaming(TransportCase):
+    """What is promised by transports that hold one connection: its frames, and an end that is waited for."""
+
+    def test_every_kind_of_frame_arrives(self) -> None:
+        far = self.opened(self.create(seconds=100))
+        self.clock.advance(INTERVAL)
+        assert far.receive() == [Ping()]
+        far.say(Ack(""))
+        far.say(FreshToken(self.create(seconds=20)))
+        assert far.receive() == [TokenAccepted(expires_in=20)]
+        self.clock.advance(19)
+        assert any(isinstance(item, Expiring) for item in far.receive())
+
+    def test_a_page_may_acknowledge_some_of_what_came(self) -> None:
+        far = self.opened()
+        self.send("0", "1", "2")
+        _, (second, _), _ = far.receive()  # type: ignore[misc]
+        far.say(Ack(second))
+        self.clock.turn()
+        assert self.kept() == ["2"]
+
+    def test_a_page_that_does_not_answer_is_told_that_it_is_given_up(self) -> None:
+        far = self.opened()
+        self.clock.advance(INTERVAL + TIMEOUT)
+        assert far.receive() == [Ping(), Close(GOING_AWAY)]
+
+    def test_a_page_that_was_too_slow_is_told_so_and_what_it_missed_is_kept(self) -> None:
+        token = self.create()
+        far = self.opened(token)
+        self.stall(far)
+        self.clock.advance(TIMEOUT)
+        assert far.last() == Close(TOO_SLOW)
+        self.clock.advance(CLOSE_SECONDS)
+        assert far.is_over()
+        assert "x" * 20_000 in self.everything_of(token)
+
+    def everything_of(self, token: str) -> list[str]:
+        """The texts that a page gets which begins anew."""
+        far = self.connect(token, "another")
+        self.clock.turn()
+        return [item[1] for item in self.everything(far) if isinstance(item, tuple)]
+
+    def test_a_page_that_says_that_it_leaves_is_told_that_this_was_good_order(self) -> None:
+        far = self.opened()
+        far.say(Leave(""))
+        assert far.receive() == [Close(NORMAL)]
+        assert self.connections() == 0
+
     def test_a_page_that_comes_back_takes_the_place_of_its_older_connection(self) -> None:
         token = self.create()
         older = self.opened(token, "p")
@@ -508,6 +625,67 @@ class Refusing(TransportCase):
         assert newer.texts() == ["hello"]
         assert self.connections() == 1
 
+    def test_a_page_that_answers_the_end_is_let_go_at_once(self) -> None:
+        far = self.opened()
+        self.end(far)
+        far.receive()
+        assert not far.is_over()
+        far.close()
+        assert far.is_over()
+        self.clock.advance(2 * CLOSE_SECONDS)
+        assert self.connections() == 0
 
-class TransportConformance(Writing, Reading, Ending, Leaving, Refusing):
-    """Everything that :mod:`pushline.transports.base` promises: see the module."""
+    def test_a_page_that_does_not_answer_the_end_is_cut_after_some_seconds(self) -> None:
+        far = self.opened()
+        self.end(far)
+        self.clock.advance(CLOSE_SECONDS - 0.1)
+        assert not far.is_over()
+        self.clock.advance(0.1)
+        assert far.is_over()
+        assert self.connections() == 0
+
+    def test_a_page_that_answers_a_refusal_is_let_go_at_once(self) -> None:
+        far = self.connect("forged")
+        self.clock.turn()
+        far.receive()
+        assert not far.is_over()
+        far.close()
+        assert far.is_over()
+
+    def test_a_page_that_does_not_answer_a_refusal_is_cut_after_some_seconds(self) -> None:
+        far = self.connect("forged")
+        self.clock.advance(CLOSE_SECONDS - 0.1)
+        assert not far.is_over()
+        self.clock.advance(0.1)
+        assert far.is_over()
+
+    def test_the_door_knows_how_many_connections_there_are(self) -> None:
+        token = self.create(policy=Policy.SHARE)
+        ends = [self.drops, self.closes, self.is_ended, self.leaves, self.is_too_slow]
+        pages = [self.opened(token, f"p{n}") for n in range(len(ends))]
+        refused = self.connect("forged")
+        assert self.door.wires == len(ends) + 1
+        for page, end in zip(pages, ends, strict=True):
+            end(page)
+        refused.close()
+        self.clock.advance(TIMEOUT + CLOSE_SECONDS)
+        assert self.door.wires == 0
+
+    def drops(self, far: FarEnd) -> None:
+        far.pipe.drop()
+
+    def closes(self, far: FarEnd) -> None:
+        far.close()
+
+    def is_ended(self, far: FarEnd) -> None:
+        self.end(far)
+
+    def leaves(self, far: FarEnd) -> None:
+        far.say(Leave(""))
+
+    def is_too_slow(self, far: FarEnd) -> None:
+        self.stall(far)
+
+
+class StreamConformance(TransportConformance, Streaming):
+    """Everything that a transport promises which holds one connection for as long as the page receives."""

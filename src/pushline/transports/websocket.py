@@ -6,36 +6,28 @@ bytes arrive and let go when it holds none: most connections are idle most of th
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from typing import Final
-from urllib.parse import parse_qs
 
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol as FrameReader
 from websockets.protocol import Side, State
 from websockets.utils import accept_key
 
-from pushline.clock import Clock, Timer
-from pushline.errors import ConnectionEnded, Problem
+from pushline.errors import Problem
 from pushline.http.request import Request
-from pushline.hub import Hub
 from pushline.messages import Message, id_bytes
-from pushline.protocol.codes import GOING_AWAY, INVALID_TOKEN, NORMAL, ORIGIN_NOT_ALLOWED, PROTOCOL_ERROR
+from pushline.protocol.codes import GOING_AWAY, NORMAL, PROTOCOL_ERROR
 from pushline.protocol.frames import SUBPROTOCOL, TOKEN_SUBPROTOCOL, Ping, encode
-from pushline.protocol.session import Close, Outgoing, Session
-from pushline.transports.base import CLOSE_SECONDS, Wire
+from pushline.protocol.session import Close, Outgoing
+from pushline.transports.base import CONNECTING, OPEN, Door, Stream, Wire
 
 MAX_FRAME_BYTES: Final = 4096
 """The longest message that a page may send: a token and its JSON fit in well."""
 
 _ORDERLY: Final = (NORMAL, GOING_AWAY)
-_PAGE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _RFC_PING: Final = b"\x89\x00"
-_CONNECTING: Final = 0
-_OPEN: Final = 1
-_CLOSING: Final = 2
 # The reader of frames logs what it reads when it may, and tokens are never logged (G9).
 _LOG: Final = logging.getLogger("pushline.frames")
 _LOG.setLevel(logging.WARNING)
@@ -68,7 +60,7 @@ def message_frame(message: Message) -> bytes:
 class Handshake:
     """An opening handshake that can be answered: what it offers, and the bytes of the answer."""
 
-    __slots__ = ("after", "answer", "page", "token")
+    __slots__ = ("answer", "token")
 
     def __init__(self, request: Request) -> None:
         """Read a handshake. Raises :class:`Problem` when it is none that RFC 6455 (section 4.2.1) knows."""
@@ -83,9 +75,6 @@ class Handshake:
         spoken = SUBPROTOCOL in offered
         tokens = [name for name in offered if name.startswith(TOKEN_SUBPROTOCOL)]
         self.token = tokens[0][len(TOKEN_SUBPROTOCOL) :] if len(tokens) == 1 and spoken else None
-        query = parse_qs(request.query.decode("latin-1"), keep_blank_values=True)
-        self.page = query.get("page", [""])[0]
-        self.after = query.get("after", [None])[0]
         lines = [
             "HTTP/1.1 101 Switching Protocols",
             "Upgrade: websocket",
@@ -97,59 +86,38 @@ class Handshake:
         self.answer = "\r\n".join([*lines, "", ""]).encode()
 
 
-class WebSocketTransport(asyncio.Protocol):
+class WebSocketTransport(Stream):
     """One WebSocket connection, from the moment at which its handshake was read."""
 
-    __slots__ = ("_clock", "_close_timer", "_hub", "_parts", "_phase", "_reader", "_unread", "_wire", "session")
+    __slots__ = ("_parts", "_reader", "_unread")
 
-    session: Session
+    name = "websocket"
 
-    def __init__(self, hub: Hub, clock: Clock, wire: Wire) -> None:
-        self._hub = hub
-        self._clock = clock
-        self._wire = wire
-        self._phase = _CONNECTING
+    def __init__(self, door: Door, wire: Wire) -> None:
+        super().__init__(door, wire)
         self._reader: FrameReader | None = None
         self._unread = 0
         self._parts: bytearray | None = None
-        self._close_timer: Timer | None = None
 
-    def start(self, handshake: Handshake, *, admitted: bool) -> None:
+    def start(self, handshake: Handshake, request: Request) -> None:
         """Answer the handshake and connect.
 
         A refusal closes with its code, since browsers hide the status of a refused handshake.
         """
         self._wire.write(handshake.answer)
-        try:
-            if not admitted:
-                raise ConnectionEnded(ORIGIN_NOT_ALLOWED)
-            if handshake.page and not _PAGE.fullmatch(handshake.page):
-                raise ConnectionEnded(PROTOCOL_ERROR)
-            if handshake.token is None:
-                raise ConnectionEnded(INVALID_TOKEN)
-            self._hub.connect(handshake.token, handshake.page, handshake.after, self)
-        except ConnectionEnded as refusal:
-            self._hub.refuse(self, refusal.code)
+        self._connect(request, handshake.token)
 
     # -- the hub's side ----------------------------------------------------------------------------------------
 
-    def opened(self, session: Session) -> bool:
+    def refused(self, close: Close) -> None:
         """See :class:`Outlet`."""
-        if self._phase is not _CONNECTING:
-            return False
-        self.session = session
-        self._phase = _OPEN
-        return True
-
-    def refused(self, code: int) -> None:
-        """See :class:`Outlet`."""
-        if self._phase is _CONNECTING:
-            self._close(Close(code))
+        if self._phase is CONNECTING:
+            self._close(close)
 
     def flush(self) -> None:
         """See :class:`Outlet`."""
         items = self.session.outgoing()
-        if items is None or self._phase is not _OPEN:
+        if items is None or self._phase is not OPEN:
             return
         if len(items) == 1 and type(items[0]) is Message:
             self._wire.write(message_frame(items[0]))
@@ -174,15 +142,6 @@ class WebSocketTransport(asyncio.Protocol):
         self._send(reader)
         self._leave(orderly=False)
 
-    def _leave(self, *, orderly: bool) -> None:
-        """The connection is no longer good for messages; what is left is the closing handshake."""
-        opened = self._phase is _OPEN
-        if self._phase is not _CLOSING:
-            self._phase = _CLOSING
-            self._close_timer = self._clock.call_later(CLOSE_SECONDS, self._wire.abort)
-        if opened:
-            self._hub.disconnected(self, orderly=orderly)
-
     # -- the peer's side ---------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
@@ -204,18 +163,18 @@ class WebSocketTransport(asyncio.Protocol):
         self._send(reader)
 
     def _frame_received(self, frame: Frame) -> None:
-        if self._phase is not _OPEN:
+        if self._phase is not OPEN:
             return
         match frame.opcode:
             case Opcode.TEXT if frame.fin:
-                self._hub.received(self, bytes(frame.data))
+                self._door.hub.received(self, bytes(frame.data))
             case Opcode.TEXT:
                 self._parts = bytearray(frame.data)
             case Opcode.CONT if self._parts is not None:
                 self._parts += frame.data
                 if frame.fin:
                     text, self._parts = bytes(self._parts), None
-                    self._hub.received(self, text)
+                    self._door.hub.received(self, text)
             case Opcode.BINARY:
                 self.session.close(PROTOCOL_ERROR)
                 self.flush()
@@ -229,25 +188,10 @@ class WebSocketTransport(asyncio.Protocol):
             else:
                 self._wire.close()
 
-    def pause_writing(self) -> None:
-        """The kernel's buffer and ours are full: what comes now stays in the store."""
-        if self._phase is _OPEN:
-            self.session.writable = False
-
-    def resume_writing(self) -> None:
-        """The page reads on."""
-        if self._phase is _OPEN:
-            self.session.writable = True
-            self._hub.feed(self)
-
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
-        opened, self._phase = self._phase is _OPEN, _CLOSING
-        if self._close_timer is not None:
-            self._close_timer.cancel()
         self._reader = None
-        if opened:
-            self._hub.disconnected(self, orderly=False)
+        super().connection_lost(error)
 
 
 def _reader() -> FrameReader:
