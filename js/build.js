@@ -15,15 +15,14 @@ const options = {
   bundle: true,
   minify: true,
   charset: "utf8",
-  target: "es2018",
+  target: "es2022",
   banner: { js: "/*! Pushline, MIT License */" },
 };
 
 /** @type {import("esbuild").BuildOptions[]} */
 const scripts = [
   { entryPoints: ["src/jsapi.js"], format: "iife", outfile: `${folder}/jsapi.js` },
-  // `import.meta` is younger than es2018, but no older than the modules that this file is for.
-  { entryPoints: ["src/index.js"], format: "esm", outfile: `${folder}/pushline.mjs`, supported: { "import-meta": true } },
+  { entryPoints: ["src/index.js"], format: "esm", outfile: `${folder}/pushline.mjs` },
 ];
 
 for (const script of scripts) {

@@ -27,3 +27,12 @@ export function connectAddress(base, page) {
   address.search = address.hash = "";
   return address.href;
 }
+
+/**
+ * The same for requests.
+ *
+ * @param {string} address
+ */
+export function requestAddress(address) {
+  return address.replace(/^ws/, "http");
+}

@@ -12,18 +12,9 @@ export function advice(address, loss) {
 
 /** @param {import("./connection.js").Loss} loss */
 function cause({ code, reason }) {
-  if (code === 0) {
-    return "No answer came in time: a proxy or firewall on the way may hold WebSocket connections back.";
-  }
-  if (reason === "SecurityError") {
-    return "The browser does not allow it: a page from https: may connect to https: and wss: only.";
-  }
-  if (code === 1006) {
-    return (
-      "Is the server running and the address right? Does the page's Content-Security-Policy allow it in connect-src, " +
-      "and does every proxy on the way pass `Upgrade: websocket` on?"
-    );
-  }
+  if (code === 0) return "No answer came in time: something on the way may hold connections back.";
+  if (reason === "SecurityError") return "A page from https: may connect to https: and wss: only.";
+  if (code === 1006) return "Is the server running and the address right? Does the page's CSP allow it in connect-src?";
   const known = CLOSES[code];
-  return `The server closed the connection with code ${code}${known ? ` (${known.name})` : ""}.`;
+  return `The server closed it with code ${code}${known ? ` (${known.name})` : ""}.`;
 }

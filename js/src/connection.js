@@ -1,128 +1,155 @@
 /**
  * The life of a socket: when to connect, what to tell the page, when to give up. Pure: what happens goes in by method,
  * always with the time; what has to be done about it comes out of `next()`; `deadline` names the moment at which
- * `tick()` wants to be called. There is no timer, no clock, no WebSocket and no randomness in here.
+ * `tick()` wants to be called. There is no timer, no clock, no network and no randomness in here.
  *
- *            open()              open frame
- *   new ──────────────▶ connecting ─────────▶ open
- *    │                   ▲       │ failed      │ lost
- *    │ a token of    due │       ▼             ▼
- *    │ another shape     └──── waiting ◀───────┘
- *    │                           │ no connection for too long
- *    ▼      tick()               ▼
- *   ending ─────────────────▶ ended ◀──── a close code that ends the socket
+ *         open()              open frame
+ *   new ─────────▶ connecting ─────────▶ open
+ *    │              ▲      │ failed on    │ lost
+ *    │ not yet,     │ due  ▼ every rung   ▼
+ *    │ or refused   └─── waiting ◀────────┘
+ *    ▼                     │ no connection for too long
+ *   held ────▶ connecting  ▼
+ *    └──────────────────▶ ended ◀──── a close code that ends the socket
+ *                          ▲
+ *   ending ────────────────┘ tick()
  *     ▲
  *     └──── from any state: close()
  *
- * `ending` is there because no event may be delivered within `open()` or `close()`: it waits for the next tick.
+ * Two more states stand between a connection and the next one: `renewing` waits for a fresh token before it connects,
+ * `suspended` for a page to be shown again that was left. `ending` and `held` are there because no event may be
+ * delivered within `open()` or `close()`: they wait for a tick.
+ *
+ * Connections have numbers. Beside the one that it uses, an open socket may have a trial: an attempt at a better
+ * transport. The server lets the trial take over; messages that came over both are handed on once, and none is
+ * acknowledged meanwhile: that would let go of what the trial has asked for.
  */
 
 import { CLOSES } from "./codes.js";
-import { ack, parse } from "./frames.js";
+import { ack, fresh, leave, parse } from "./frames.js";
 
 /** The states of a socket as the page sees them. A socket that reconnects stays OPEN, and none is ever CLOSING. */
 export const ReadyState = Object.freeze({ CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
 
 /** @typedef {keyof import("./socket.js").Handlers} HandlerName */
+/** @typedef {import("./ladder.js").TransportName} TransportName */
 /** @typedef {{code: number, description: string}} SocketError What `onerror` is told. */
 /** @typedef {{code: number, reason: string}} Loss Why there is no connection; code 0: nothing came in time. */
 /**
- * @typedef {{type: "connect", token: string, page: string, after: string}
- *   | {type: "send", text: string}
- *   | {type: "disconnect", code: 1000 | undefined}
+ * @typedef {{type: "connect", connection: number, transport: TransportName, token: string, page: string, after: string}
+ *   | {type: "send", connection: number, text: string}
+ *   | {type: "disconnect", connection: number, code: 1000 | undefined}
+ *   | {type: "post", token: string, page: string, text: string}
+ *   | {type: "refresh"}
  *   | {type: "tell", handler: HandlerName, event?: object}
  *   | {type: "warn", loss: Loss}
  *   | {type: "end"}} Effect
- * What the driver does next. `disconnect` is also the word to forget the connection: nothing that still comes over it
- * counts. After `end` there are only events left to tell.
+ * What the driver does next. `post` sends a frame even though the page goes. `refresh` asks the program for a fresh
+ * token, and is answered by `refreshed()`. After `end` there are only events left to tell.
  */
 
+/** Times are in milliseconds here, and in seconds in frames. */
 const SECOND = 1000;
 
 /** A connection whose `open` frame has not come by then has failed (contract, J4). */
-const OPEN_WITHIN = 4 * SECOND;
+const OPEN_WITHIN = 4000;
 /** Acknowledgements are due within 5 s (contract, W4); the fifth is for the timer and the way. */
-const ACK_WITHIN = 4 * SECOND;
+const ACK_WITHIN = 4000;
 /** The first pause is at most this long, each further one at most twice as long as the one before … */
-const FIRST_PAUSE = 0.5 * SECOND;
+const FIRST_PAUSE = 500;
 /** … up to this. Pauses have full jitter, so that the pages of a restarted server do not come back all at once. */
-const LONGEST_PAUSE = 30 * SECOND;
+const LONGEST_PAUSE = 30_000;
 /** Pauses begin anew only after a connection that lasted: a server that accepts and fails is not to be hammered. */
-const LASTED = 10 * SECOND;
+const LASTED = 10_000;
 /** A socket that never opened does not know when its token expires; no token lives longer than a day. */
-const LONGEST_TOKEN = 24 * 3600 * SECOND;
+const LONGEST_TOKEN = 86_400_000;
+/** A program that is asked for a fresh token before a connection may keep it waiting for so long. */
+const RENEW_WITHIN = 10_000;
 /** So many failed attempts in a row are worth a word to the developer. */
 const WARN_AFTER = 3;
-/** See {@link ConnectionMachine.tick}. */
-const LATE = 1 * SECOND;
+/** See {@link tick}. */
+const LATE = 1000;
 
 /** What fits the token into a subprotocol and a header (contract, section 1). */
 const TOKEN = /^[A-Za-z0-9._-]{1,1024}$/;
 
+/** Going away, and an error in the server: below 4400 these are the codes that it uses to say no. */
+const LATER = [1001, 1011];
 const PROTOCOL_ERROR = 4400;
 const INVALID_TOKEN = 4401;
+const TOKEN_EXPIRED = 4408;
 const NO_CONNECTION = { code: 503, description: "No+connection." };
 
-export class ConnectionMachine {
+/** @param {unknown} token @returns {token is string} */
+const wellFormed = (token) => typeof token === "string" && TOKEN.test(token);
+
+/**
+ * @param {object} options
+ * @param {string} options.token
+ * @param {string} options.page a random id of this socket
+ * @param {number | undefined} options.giveUpAfter milliseconds without a connection
+ * @param {ReturnType<typeof import("./refresh.js").createRefresh>} options.refresh
+ * @param {ReturnType<typeof import("./ladder.js").createLadder>} options.ladder
+ * @param {ReturnType<typeof import("./manners.js").createManners>} options.manners
+ * @param {() => number} options.random as Math.random
+ * @param {() => boolean} options.online as navigator.onLine; true may be wrong
+ */
+export function createMachine({ token, page, giveUpAfter, refresh, ladder, manners, random, online }) {
   /** @type {number} */
-  readyState = ReadyState.CONNECTING;
-
-  /** @type {"new" | "connecting" | "open" | "waiting" | "ending" | "ended"} */
-  #state = "new";
+  let readyState = ReadyState.CONNECTING;
+  /** @type {"new" | "held" | "renewing" | "connecting" | "open" | "waiting" | "suspended" | "ending" | "ended"} */
+  let state = "new";
   /** @type {Effect[]} */
-  #effects = [];
+  let effects = [];
 
-  #token;
-  #page;
-  #random;
-  #giveUpAfter;
+  let cursor = ""; // after which id the page goes on; known from the first `open` frame on
+  /** @type {SocketError | null} What the end will tell: that of `ending`, or of `renewing` when there is no token. */
+  let error = null;
 
-  #cursor = ""; // after which id the page goes on; known from the first `open` frame on
-  /** @type {SocketError | null} What `ending` will tell. */
-  #error = null;
+  // Connections, by number; 0 is none.
+  let last = 0;
+  let current = 0;
+  let trial = 0;
+  /** @type {TransportName} */
+  let trialTransport = "websocket";
+  /** @type {Set<string>} The messages that came while a trial was under way: it may bring them again. */
+  const doubles = new Set();
+  let owing = false; // an acknowledgement waits for the end of the trial
 
-  #attempt = 0; // reconnects since the last connection that lasted
-  #failures = 0; // attempts in a row that did not open
-  #warned = false;
-  #late = false;
-  #patience = 0; // the longest silence of an open connection
+  let known = token; // the one that the server knows the connection by
+  let lastChance = false; // a fresh token stands in for one that has expired, and has not been accepted yet
+
+  let attempt = 0; // reconnects since the last connection that lasted
+  let failures = 0; // attempts in a row that did not open
+  /** @type {Loss | null} Why the best transport of this attempt has failed. */
+  let firstLoss = null;
+  let asked = false; // the server has named the pause
+  let away = false; // the page was told that there is no connection
+  let warned = false;
+  let late = false;
+  let patience = 0; // the longest silence of an open connection
 
   // Moments.
-  #openedAt = 0;
-  #lostAt = 0;
-  #connectAt = 0;
-  #silentAt = 0;
-  #ackAt = Infinity;
-  #expiresAt = Infinity;
-
-  /**
-   * @param {object} options
-   * @param {string} options.token
-   * @param {string} options.page a random id of this socket
-   * @param {number | undefined} options.giveUpAfter milliseconds without a connection
-   * @param {() => number} options.random as Math.random
-   */
-  constructor({ token, page, giveUpAfter, random }) {
-    this.#token = token;
-    this.#page = page;
-    this.#giveUpAfter = giveUpAfter;
-    this.#random = random;
-  }
-
-  /** @returns {Effect | undefined} what has to be done, one after the other */
-  next() {
-    return this.#effects.shift();
-  }
+  let openedAt = 0;
+  let lostAt = 0;
+  let connectAt = 0;
+  let silentAt = 0;
+  let trialUntil = 0;
+  let ackAt = Infinity;
 
   /** The moment at which `tick()` has something to do, unless something else happens before. */
-  get deadline() {
-    switch (this.#state) {
+  function deadline() {
+    switch (state) {
+      case "held":
+        return manners.moment(token);
+      case "renewing":
+        return connectAt;
       case "connecting":
-        return this.#silentAt;
+        return silentAt;
       case "open":
-        return Math.min(this.#silentAt, this.#ackAt);
+        return Math.min(silentAt, ackAt, trial ? trialUntil : ladder.trialAt(), refresh.deadline());
       case "waiting":
-        return this.#failures > 0 ? Math.min(this.#connectAt, this.#giveUpAt) : this.#connectAt;
+        return failures > 0 ? Math.min(connectAt, giveUpAt()) : connectAt;
       case "ending":
         return -Infinity;
       default:
@@ -130,46 +157,104 @@ export class ConnectionMachine {
     }
   }
 
+  // -- what the page does ----------------------------------------------------------------------------------------
+
   /** @param {number} now */
-  open(now) {
-    this.#lostAt = now;
-    if (typeof this.#token === "string" && TOKEN.test(this.#token)) {
-      this.#connect(now);
-    } else {
-      this.#state = "ending";
-      this.#error = CLOSES[INVALID_TOKEN].onerror;
-    }
+  function open(now) {
+    state = "held";
+    if (!verdict()) tickHeld(now);
   }
 
   /** The page has had enough. */
-  close() {
-    if (this.readyState === ReadyState.CLOSED) return;
-    this.readyState = ReadyState.CLOSED;
+  function close() {
+    if (readyState === ReadyState.CLOSED) return;
+    readyState = ReadyState.CLOSED;
     // A handler may close the socket while there are still events to tell: they are not wanted any more.
-    this.#effects = [];
-    this.leaving();
-    if (this.#state === "open" || this.#state === "connecting") this.#disconnect(1000);
-    this.#state = "ending";
-    this.#error = null;
+    effects = [];
+    if (state === "open") send(leave(cursor));
+    disconnect(1000);
+    state = "ending";
+    error = null;
   }
 
   /** The page may be about to go: what was handed on is acknowledged while there is a connection to say it on. */
-  leaving() {
-    if (this.#state === "open" && this.#ackAt < Infinity) this.#acknowledge();
+  function leaving() {
+    if (state === "open" && ackAt < Infinity) acknowledge();
+  }
+
+  /** The page goes, perhaps into the back/forward cache: no connection may keep it out of there. */
+  function gone() {
+    if (state !== "connecting" && state !== "open" && state !== "waiting") return;
+    effects.push({ type: "post", token: token, page: page, text: leave(cursor) });
+    disconnect(1000);
+    state = "suspended";
   }
 
   /**
-   * A frame came over the connection.
+   * The page is shown again, whether it was gone or not.
    *
+   * @param {number} now
+   */
+  function shown(now) {
+    if (state === "suspended") {
+      lostAt = now;
+      if (readyState === ReadyState.OPEN) tellReconnecting(0);
+      reach(now);
+    } else {
+      wake(now);
+    }
+  }
+
+  /**
+   * The page may have slept, or there may be a network again: an attempt has better chances than before.
+   *
+   * @param {number} now
+   */
+  function wake(now) {
+    tick(now);
+    if (state === "waiting" && !asked) {
+      connectAt = Math.min(connectAt, now + random() * FIRST_PAUSE);
+    }
+  }
+
+  /**
+   * The program was asked for a fresh token.
+   *
+   * @param {unknown} given anything but a fresh token is as good as an error
+   * @param {number} now
+   */
+  function refreshed(given, now) {
+    const good = wellFormed(given) && given !== token && !manners.verdict(given);
+    if (good) {
+      token = given;
+      refresh.succeeded();
+    } else {
+      refresh.failed(now);
+    }
+    if (state === "renewing") renewed(good, now);
+    else if (state === "open" && good) send(fresh(token));
+  }
+
+  // -- what comes over a connection ------------------------------------------------------------------------------
+
+  /**
+   * A frame came.
+   *
+   * @param {number} connection
    * @param {unknown} text
    * @param {number} now
    */
-  receive(text, now) {
+  function receive(connection, text, now) {
     const frame = parse(text);
-    if (this.#state === "connecting") {
-      if (frame && "type" in frame && frame.type === "open") this.#opened(frame, now);
-    } else if (this.#state === "open") {
-      this.#received(frame, now);
+    const opening = frame && "type" in frame && frame.type === "open" ? frame : null;
+    if (state === "open" && connection === trial) {
+      if (opening) promoted(opening, now);
+    } else if (connection !== current) {
+      return;
+    } else if (state === "connecting") {
+      if (opening) opened(opening, now);
+    } else if (state === "open") {
+      received(frame, now);
     }
   }
 
@@ -177,38 +262,53 @@ export class ConnectionMachine {
    * @param {ReturnType<typeof parse>} frame
    * @param {number} now
    */
-  #received(frame, now) {
-    this.#expect(now + this.#patience);
+  function received(frame, now) {
+    expect(now + patience);
     if (!frame) return;
     if (!("type" in frame)) {
       // The cursor moves before the handler runs: a handler that throws does not get its message again.
-      this.#cursor = frame.id;
-      this.#ackAt = Math.min(this.#ackAt, now + ACK_WITHIN);
-      this.#tell("onmessage", { data: frame.data });
+      cursor = frame.id;
+      ackAt = Math.min(ackAt, now + ACK_WITHIN);
+      if (doubles.delete(frame.id)) return;
+      if (trial) doubles.add(frame.id);
+      tell("onmessage", { data: frame.data });
     } else if (frame.type === "ping") {
-      this.#acknowledge();
+      acknowledge();
     } else if (frame.type === "gap") {
-      this.#cursor = frame.cursor;
-      this.#tell("ongap");
+      cursor = frame.cursor;
+      tell("ongap");
+    } else if (frame.type === "expiring") {
+      refresh.expiring(now);
+      ask(now);
+    } else if (frame.type === "token") {
+      known = token;
+      expires(frame.expires_in, now);
     }
   }
 
   /**
-   * The connection was closed, or none came about.
+   * A connection was closed, or did not come about.
    *
+   * @param {number} connection
    * @param {number} code
    * @param {string} reason
    * @param {number} now
    */
-  closed(code, reason, now) {
-    if (this.#state !== "connecting" && this.#state !== "open") return;
-    const known = CLOSES[code];
-    if (known ? known.ends : code >= 4400 && code <= 4499) {
-      this.#end((known ?? CLOSES[PROTOCOL_ERROR]).onerror);
+  function closed(connection, code, reason, now) {
+    if (state === "open" && connection === trial) return tried(now);
+    if (connection !== current || (state !== "connecting" && state !== "open")) return;
+    current = 0;
+    const close = CLOSES[code];
+    if (close ? close.ends : code >= 4400 && code <= 4499) {
+      refused(code, /** @type {SocketError} */ ((close ?? CLOSES[PROTOCOL_ERROR]).onerror), now);
+    } else if (code >= PROTOCOL_ERROR || LATER.includes(code) || retryIn(reason) !== undefined) {
+      lose({ code, reason }, now); // so says the server: the way to it is free
     } else {
-      this.#lose({ code, reason }, now);
+      failed({ code, reason }, now);
     }
   }
+
+  // -- time ------------------------------------------------------------------------------------------------------
 
   /**
    * Time has passed. May be called at any moment, and is by whatever wakes the page up: its timers are late after a
@@ -219,59 +319,153 @@ export class ConnectionMachine {
    *
    * @param {number} now
    */
-  tick(now) {
-    if (this.#state === "ending") {
-      this.#end(this.#error);
-    } else if (this.#state === "waiting") {
-      if (this.#failures > 0 && now >= this.#giveUpAt) this.#end(NO_CONNECTION);
-      else if (now >= this.#connectAt) this.#connect(now);
-    } else if (this.#state === "connecting" || this.#state === "open") {
-      if (now >= this.#ackAt) this.#acknowledge();
-      if (now >= this.#silentAt + LATE && !this.#late) {
-        this.#late = true;
-        this.#silentAt = now + LATE;
-      } else if (now >= this.#silentAt) {
-        this.#disconnect(undefined);
-        this.#lose({ code: 0, reason: "" }, now);
-      }
+  function tick(now) {
+    switch (state) {
+      case "ending":
+        return end(error, now);
+      case "held":
+        return tickHeld(now);
+      case "renewing":
+        return now >= connectAt ? renewed(false, now) : undefined;
+      case "waiting":
+        if (failures > 0 && now >= giveUpAt()) return end(NO_CONNECTION, now);
+        return now >= connectAt ? reach(now) : undefined;
+      case "open":
+        tickOpen(now);
+    }
+    if (state !== "connecting" && state !== "open") return;
+    if (now >= silentAt + LATE && !late) {
+      late = true;
+      silentAt = now + LATE;
+    } else if (now >= silentAt) {
+      drop(current, undefined);
+      current = 0;
+      failed({ code: 0, reason: "" }, now);
     }
   }
 
   /** @param {number} now */
-  #connect(now) {
-    this.#state = "connecting";
-    this.#ackAt = Infinity; // the cursor that it resumes with acknowledges
-    this.#expect(now + OPEN_WITHIN);
-    this.#effects.push({ type: "connect", token: this.#token, page: this.#page, after: this.#cursor });
+  function tickHeld(now) {
+    if (now < manners.moment(token)) return;
+    const refusal = verdict();
+    if (refusal) return end(refusal, now);
+    lostAt = now;
+    reach(now);
+  }
+
+  /** @param {number} now */
+  function tickOpen(now) {
+    if (now >= ackAt) acknowledge();
+    if (now >= refresh.deadline()) ask(now);
+    if (trial && now >= trialUntil) {
+      drop(trial, undefined);
+      tried(now);
+    } else if (!trial && now >= ladder.trialAt()) {
+      trialTransport = ladder.trial();
+      trialUntil = now + OPEN_WITHIN;
+      doubles.clear();
+      trial = dial(trialTransport);
+    }
+  }
+
+  /** @param {number} moment by which something has to have come */
+  function expect(moment) {
+    silentAt = moment;
+    late = false;
+  }
+
+  // -- connecting ------------------------------------------------------------------------------------------------
+
+  /**
+   * Begins an attempt, with a token that is good for it.
+   *
+   * @param {number} now
+   */
+  function reach(now) {
+    firstLoss = null;
+    if (refresh.stale(now)) renew(null, now);
+    else connect(ladder.begin(now), now);
+  }
+
+  /**
+   * @param {TransportName} transport
+   * @param {number} now
+   */
+  function connect(transport, now) {
+    state = "connecting";
+    ackAt = Infinity; // the cursor that it resumes with acknowledges
+    known = token;
+    expect(now + OPEN_WITHIN);
+    current = dial(transport);
+  }
+
+  /** @param {TransportName} transport */
+  function dial(transport) {
+    effects.push({ type: "connect", connection: ++last, transport, token, page, after: cursor });
+    return last;
   }
 
   /**
    * @param {import("./frames.js").Open} frame
    * @param {number} now
    */
-  #opened(frame, now) {
-    const first = this.readyState === ReadyState.CONNECTING;
-    this.readyState = ReadyState.OPEN;
-    this.#state = "open";
-    this.#failures = 0;
-    this.#openedAt = now;
-    this.#cursor = frame.cursor;
-    this.#expiresAt = now + frame.expires_in * SECOND;
-    this.#patience = (frame.ping + frame.timeout) * SECOND;
-    this.#expect(now + this.#patience);
-    this.#tell(first ? "onopen" : "onreconnect");
-    if (frame.gap) this.#tell("ongap");
+  function opened(frame, now) {
+    const first = readyState === ReadyState.CONNECTING;
+    readyState = ReadyState.OPEN;
+    state = "open";
+    failures = 0;
+    openedAt = now;
+    ladder.opened(now);
+    firstLoss = null;
+    if (first) tell("onopen");
+    else if (away) tell("onreconnect");
+    away = false;
+    begin(frame, now);
   }
 
-  /** @param {number} moment by which something has to have come */
-  #expect(moment) {
-    this.#silentAt = moment;
-    this.#late = false;
+  /**
+   * What every `open` frame says.
+   *
+   * @param {import("./frames.js").Open} frame
+   * @param {number} now
+   */
+  function begin(frame, now) {
+    cursor = frame.cursor;
+    patience = (frame.ping + frame.timeout) * SECOND;
+    expect(now + patience);
+    if (known !== token) send(fresh(token));
+    else expires(frame.expires_in, now);
+    if (frame.gap) tell("ongap");
   }
 
-  #acknowledge() {
-    this.#ackAt = Infinity;
-    this.#effects.push({ type: "send", text: ack(this.#cursor) });
+  /**
+   * @param {number} seconds
+   * @param {number} now
+   */
+  function expires(seconds, now) {
+    lastChance = false;
+    refresh.known(seconds, now);
+  }
+
+  /**
+   * There is no answer on the way that was tried: the next one down, or a pause.
+   *
+   * @param {Loss} loss
+   * @param {number} now
+   */
+  function failed(loss, now) {
+    firstLoss ??= loss;
+    if (trial) {
+      ladder.take(trialTransport);
+      current = trial;
+      trial = 0;
+      over(now);
+      state = "connecting";
+      return expect(trialUntil);
+    }
+    const transport = state === "connecting" && ladder.down();
+    if (transport) connect(transport, now);
+    else lose(firstLoss, now);
   }
 
   /**
@@ -280,59 +474,206 @@ export class ConnectionMachine {
    * @param {Loss} loss
    * @param {number} now
    */
-  #lose(loss, now) {
-    if (this.#state === "open") {
-      this.#lostAt = now;
-      if (now - this.#openedAt >= LASTED) this.#attempt = 0;
+  function lose(loss, now) {
+    const connected = online();
+    if (state === "open") {
+      over(now);
     } else {
-      this.#failures += 1;
-      if (now >= this.#giveUpAt) return this.#end(NO_CONNECTION);
+      failures += 1;
+      if (now >= giveUpAt()) return end(NO_CONNECTION, now);
     }
-    this.#attempt += 1;
-    const delay = retryIn(loss.reason) ?? this.#pause();
-    this.#state = "waiting";
-    this.#connectAt = now + delay;
-    if (this.#failures === WARN_AFTER && !this.#warned) {
-      this.#warned = true;
-      this.#effects.push({ type: "warn", loss });
+    disconnect(undefined);
+    const retry = retryIn(loss.reason);
+    const delay = retry ?? (connected ? pause() : LONGEST_PAUSE);
+    asked = retry !== undefined;
+    state = "waiting";
+    connectAt = now + delay;
+    if (failures >= WARN_AFTER && connected && !warned) {
+      warned = true;
+      effects.push({ type: "warn", loss });
     }
-    this.#tell("onreconnecting", { attempt: this.#attempt, delay });
+    tellReconnecting(delay);
   }
 
-  #pause() {
-    return Math.floor(this.#random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (this.#attempt - 1)));
+  /** @param {number} delay */
+  function tellReconnecting(delay) {
+    away = true;
+    tell("onreconnecting", { attempt: ++attempt, delay });
+  }
+
+  /** The open connection is no more. @param {number} now */
+  function over(now) {
+    lostAt = now;
+    manners.lasted(now - openedAt);
+    if (now - openedAt >= LASTED) attempt = 0;
+  }
+
+  function pause() {
+    return Math.floor(random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** attempt));
+  }
+
+  // -- a better transport ----------------------------------------------------------------------------------------
+
+  /**
+   * @param {import("./frames.js").Open} frame
+   * @param {number} now
+   */
+  function promoted(frame, now) {
+    drop(current, undefined);
+    current = trial;
+    trial = 0;
+    owing = false;
+    ladder.promote(trialTransport, now);
+    begin(frame, now);
+  }
+
+  /** The trial has failed. @param {number} now */
+  function tried(now) {
+    trial = 0;
+    ladder.postpone(now);
+    if (owing) acknowledge();
+  }
+
+  // -- a fresh token ---------------------------------------------------------------------------------------------
+
+  /** @param {number} now */
+  function ask(now) {
+    if (now >= refresh.deadline() && refresh.ask()) effects.push({ type: "refresh" });
+  }
+
+  /**
+   * Waits for a fresh token.
+   *
+   * @param {SocketError | null} otherwise the end of the socket without one; null: it connects with what it has
+   * @param {number} now
+   */
+  function renew(otherwise, now) {
+    state = "renewing";
+    error = otherwise;
+    connectAt = now + RENEW_WITHIN;
+    if (refresh.ask()) effects.push({ type: "refresh" });
+  }
+
+  /**
+   * @param {boolean} good
+   * @param {number} now
+   */
+  function renewed(good, now) {
+    const refusal = good ? null : (error ?? verdict());
+    if (refusal) end(refusal, now);
+    else connect(ladder.begin(now), now);
+  }
+
+  // -- the end ---------------------------------------------------------------------------------------------------
+
+  /**
+   * The server has ended the connection, and with it the socket, unless a fresh token can help.
+   *
+   * @param {number} code
+   * @param {SocketError} refusal
+   * @param {number} now
+   */
+  function refused(code, refusal, now) {
+    const wasOpen = state === "open";
+    if (wasOpen) over(now);
+    const spent = code === TOKEN_EXPIRED ? known : token;
+    if (refusal.code === 401) manners.refuse(spent, refusal);
+    if (code !== TOKEN_EXPIRED || !refresh.able || lastChance) return end(refusal, now);
+    lastChance = true;
+    disconnect(undefined);
+    if (wasOpen) tellReconnecting(0);
+    // A fresh one may have been on its way up when the old one expired.
+    if (spent !== token) reach(now);
+    else renew(refusal, now);
+  }
+
+  /**
+   * @param {SocketError | null} reason
+   * @param {number} now
+   */
+  function end(reason, now) {
+    disconnect(undefined);
+    readyState = ReadyState.CLOSED;
+    state = "ended";
+    effects.push({ type: "end" });
+    if (reason) {
+      manners.ended(reason, now);
+      tell("onerror", reason);
+    }
+    tell("onclose");
+  }
+
+  /** What is already known of the token. */
+  function verdict() {
+    return wellFormed(token) ? (manners.verdict(token) ?? null) : CLOSES[INVALID_TOKEN].onerror;
   }
 
   /**
    * When a socket without a connection is finished. It counts only once an attempt has failed: a computer that slept
    * through the end of its token still asks, and hears from the server that the token timed out.
    */
-  get #giveUpAt() {
-    if (this.#giveUpAfter !== undefined) return this.#lostAt + this.#giveUpAfter;
-    return Math.min(this.#expiresAt, this.#lostAt + LONGEST_TOKEN);
+  function giveUpAt() {
+    if (giveUpAfter !== undefined) return lostAt + giveUpAfter;
+    return Math.min(refresh.able ? Infinity : refresh.expiresAt(), lostAt + LONGEST_TOKEN);
   }
 
-  /** @param {SocketError | null} error */
-  #end(error) {
-    this.readyState = ReadyState.CLOSED;
-    this.#state = "ended";
-    this.#effects.push({ type: "end" });
-    if (error) this.#tell("onerror", error);
-    this.#tell("onclose");
+  // -- effects ---------------------------------------------------------------------------------------------------
+
+  function acknowledge() {
+    ackAt = Infinity;
+    owing = trial > 0;
+    if (!owing) send(ack(cursor));
   }
 
-  /** @param {1000 | undefined} code */
-  #disconnect(code) {
-    this.#effects.push({ type: "disconnect", code });
+  /** @param {string} text */
+  function send(text) {
+    effects.push({ type: "send", connection: current, text });
+  }
+
+  /**
+   * Ends all connections, and forgets them: nothing that still comes over them counts.
+   *
+   * @param {1000 | undefined} code
+   */
+  function disconnect(code) {
+    drop(current, code);
+    drop(trial, code);
+    current = trial = 0;
+    owing = false;
+  }
+
+  /**
+   * @param {number} connection
+   * @param {1000 | undefined} code
+   */
+  function drop(connection, code) {
+    if (connection) effects.push({ type: "disconnect", connection, code });
   }
 
   /**
    * @param {HandlerName} handler
    * @param {object} [event]
    */
-  #tell(handler, event) {
-    this.#effects.push({ type: "tell", handler, event });
+  function tell(handler, event) {
+    effects.push({ type: "tell", handler, event });
   }
+
+  return {
+    open,
+    close,
+    leaving,
+    gone,
+    shown,
+    wake,
+    refreshed,
+    receive,
+    closed,
+    tick,
+    deadline,
+    /** @returns {Effect | undefined} what has to be done, one after the other */
+    next: () => effects.shift(),
+    readyState: () => readyState,
+  };
 }
 
 /**

@@ -2,58 +2,50 @@
  * Connects the machine of connection.js to the world: carries out what it wants done, and tells it what happens.
  */
 
+import { requestAddress } from "./address.js";
 import { advice } from "./advice.js";
+import { posted } from "./frames.js";
+import { openLongPoll } from "./transports/longpoll.js";
+import { openSse } from "./transports/sse.js";
 import { openWebSocket } from "./transports/websocket.js";
 
-/** @typedef {import("./connection.js").ConnectionMachine} ConnectionMachine */
 /** @typedef {import("./connection.js").Effect} Effect */
 /** @typedef {import("./connection.js").HandlerName} HandlerName */
 /** @typedef {import("./environment.js").Environment} Environment */
+/** @typedef {import("./environment.js").News} News */
 /** @typedef {import("./transports/websocket.js").Transport} Transport */
+
+const OPEN = { websocket: openWebSocket, sse: openSse, longpoll: openLongPoll };
 
 /** The longest delay of browsers' timers: above it they fire at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-export class Driver {
-  #machine;
-  #address;
-  #environment;
-  #tell;
-
-  /** @type {Transport | null} The connection, or the attempt at one; what comes over any other is dropped. */
-  #transport = null;
+/**
+ * @param {object} options
+ * @param {ReturnType<typeof import("./connection.js").createMachine>} options.machine
+ * @param {ReturnType<typeof import("./manners.js").createManners>} options.manners
+ * @param {string} options.address
+ * @param {Environment} options.environment
+ * @param {(handler: HandlerName, event?: object) => void} options.tell
+ * @param {() => unknown} options.askForToken
+ */
+export function createDriver({ machine, manners, address, environment, tell, askForToken }) {
+  /** @type {Map<number, Transport>} The connections by their numbers; what comes over any other is dropped. */
+  const connections = new Map();
   /** @type {any} */
-  #timer;
-  #timerAt = Infinity;
-  #unwatch = () => {};
+  let timer;
+  let timerAt = Infinity;
+  let unwatch = () => {};
 
-  /**
-   * @param {ConnectionMachine} machine
-   * @param {string} address
-   * @param {Environment} environment
-   * @param {(handler: HandlerName, event?: object) => void} tell
-   */
-  constructor(machine, address, environment, tell) {
-    this.#machine = machine;
-    this.#address = address;
-    this.#environment = environment;
-    this.#tell = tell;
-  }
-
-  open() {
-    this.#unwatch = this.#environment.watch(
-      () => this.#tick(),
-      () => this.#run(() => this.#machine.leaving()),
-    );
-    this.#run((now) => this.#machine.open(now));
-  }
-
-  close() {
-    this.#run(() => this.#machine.close());
-  }
-
-  #tick() {
-    this.#run((now) => this.#machine.tick(now));
+  /** @param {News} news */
+  function hear(news) {
+    if (news === "return") manners.returned();
+    run((now) => {
+      if (news === "leaving") machine.leaving();
+      else if (news === "gone") machine.gone();
+      else if (news === "shown") machine.shown(now);
+      else machine.wake(now);
+    });
   }
 
   /**
@@ -62,57 +54,79 @@ export class Driver {
    *
    * @param {(now: number) => void} event
    */
-  #run(event) {
-    event(this.#environment.now());
-    for (let effect = this.#machine.next(); effect; effect = this.#machine.next()) this.#carryOut(effect);
-    this.#setTimer();
+  function run(event) {
+    event(environment.now());
+    for (let effect = machine.next(); effect; effect = machine.next()) carryOut(effect);
+    setTimer();
   }
 
   /** @param {Effect} effect */
-  #carryOut(effect) {
+  function carryOut(effect) {
     switch (effect.type) {
       case "connect":
-        return this.#connect(effect);
+        return connect(effect);
       case "send":
-        return this.#transport?.send(effect.text);
+        return connections.get(effect.connection)?.send(effect.text);
       case "disconnect":
-        this.#transport?.close(effect.code);
-        this.#transport = null;
+        connections.get(effect.connection)?.close(effect.code);
+        connections.delete(effect.connection);
+        return;
+      case "post":
+        return environment.beacon(requestAddress(address), posted(effect.token, effect.page, effect.text));
+      case "refresh":
+        refresh();
         return;
       case "tell":
-        return this.#tell(effect.handler, effect.event);
+        return tell(effect.handler, effect.event);
       case "warn":
-        return this.#environment.warn(advice(this.#address, effect.loss));
+        return environment.warn(advice(address, effect.loss));
       case "end":
-        this.#environment.clearTimeout(this.#timer);
-        return this.#unwatch();
+        environment.clearTimeout(timer);
+        return unwatch();
     }
   }
 
   /** @param {Extract<Effect, {type: "connect"}>} effect */
-  #connect({ token, page, after }) {
-    const transport = openWebSocket({ address: this.#address, token, page, after }, this.#environment);
-    this.#transport = transport;
+  function connect({ connection, transport: name, token, page, after }) {
+    const transport = OPEN[name]({ address, token, page, after }, environment);
+    connections.set(connection, transport);
     transport.onmessage = ({ data }) => {
-      if (transport === this.#transport) this.#run((now) => this.#machine.receive(data, now));
+      if (connections.has(connection)) run((now) => machine.receive(connection, data, now));
     };
     transport.onclose = ({ code, reason }) => {
-      if (transport !== this.#transport) return;
-      this.#transport = null;
-      this.#run((now) => this.#machine.closed(code, reason, now));
+      if (connections.delete(connection)) run((now) => machine.closed(connection, code, reason, now));
     };
   }
 
+  async function refresh() {
+    /** @type {unknown} */
+    let token;
+    try {
+      token = await askForToken();
+    } catch (error) {
+      environment.warn(`Pushline: refreshToken has failed. ${error}`);
+    }
+    run((now) => machine.refreshed(token, now));
+  }
+
   /** Deadlines mostly move away, with each frame that comes: then the timer may as well fire early and be set again. */
-  #setTimer() {
-    const { deadline } = this.#machine;
-    if (deadline >= this.#timerAt) return;
-    this.#environment.clearTimeout(this.#timer);
-    this.#timerAt = deadline;
-    const delay = Math.ceil(Math.min(Math.max(deadline - this.#environment.now(), 0), LONGEST_TIMER));
-    this.#timer = this.#environment.setTimeout(() => {
-      this.#timerAt = Infinity;
-      this.#tick();
+  function setTimer() {
+    const deadline = machine.deadline();
+    if (deadline >= timerAt) return;
+    environment.clearTimeout(timer);
+    timerAt = deadline;
+    const delay = Math.ceil(Math.min(Math.max(deadline - environment.now(), 0), LONGEST_TIMER));
+    timer = environment.setTimeout(() => {
+      timerAt = Infinity;
+      run((now) => machine.tick(now));
     }, delay);
   }
+
+  return {
+    open() {
+      unwatch = environment.watch(hear);
+      run((now) => machine.open(now));
+    },
+    close: () => run(() => machine.close()),
+  };
 }

@@ -4,7 +4,15 @@
  */
 
 import { steadyClock } from "./clock.js";
+import { takeSlot } from "./slots.js";
 
+/**
+ * @typedef {"wake" | "return" | "shown" | "leaving" | "gone"} News What becomes of the page: it may have slept or be
+ *   connected again; its user has come back to it; it is shown, perhaps out of the back/forward cache; it may be about
+ *   to go; it goes.
+ */
+
+/** @typedef {import("./transports/websocket.js").Transport & {onopen: (() => void) | null, protocol: string}} Socket */
 /**
  * @typedef {object} Environment
  * @property {() => number} now milliseconds since some moment; see {@link steadyClock}
@@ -12,11 +20,18 @@ import { steadyClock } from "./clock.js";
  * @property {(timer: any) => void} clearTimeout
  * @property {() => number} random as Math.random
  * @property {() => string} pageId a new random id
- * @property {new (address: string, protocols: string[]) => import("./transports/websocket.js").Transport} WebSocket
+ * @property {new (address: string, protocols: string[]) => Socket} WebSocket
+ * @property {(address: string, request?: RequestInit) => Promise<Response>} fetch
+ * @property {(address: string, body: string) => void} beacon posts a text even though the page goes
+ * @property {(transport: import("./ladder.js").TransportName) => boolean} can whether the browser has what it takes
+ * @property {(server: string, lost: () => void) => Promise<(() => void) | null>} slot see {@link takeSlot}
+ * @property {() => Pick<Storage, "getItem" | "setItem">} storage may throw
+ * @property {Map<string, import("./socket.js").Server>} servers what the page has learnt about each, by address
+ * @property {() => boolean} online
+ * @property {() => boolean} visible
  * @property {() => string} base where to connect when the program does not say it
  * @property {() => string | undefined} pageAddress what addresses are relative to
- * @property {(wake: () => void, leaving: () => void) => () => void} watch
- *   calls `wake` when the page may have slept and `leaving` when it may be about to go; the result ends that
+ * @property {(hear: (news: News) => void) => () => void} watch the result ends it
  * @property {(error: unknown) => void} report tells of an error that a handler threw
  * @property {(text: string) => void} warn
  */
@@ -27,7 +42,8 @@ import { steadyClock } from "./clock.js";
  */
 export function browser(base) {
   return {
-    now: steadyClock(Date.now, () => performance.now()),
+    // Nearly the time of day, so that what is remembered over a reload can say until when.
+    now: steadyClock(Date.now, () => performance.timeOrigin + performance.now()),
     setTimeout: (callback, delay) => setTimeout(callback, delay),
     clearTimeout: (timer) => clearTimeout(timer),
     random: Math.random,
@@ -36,12 +52,46 @@ export function browser(base) {
     get WebSocket() {
       return /** @type {any} */ (globalThis.WebSocket);
     },
+    fetch: (address, request) => fetch(address, request),
+    beacon,
+    can,
+    slot,
+    storage: () => sessionStorage,
+    servers: new Map(),
+    online: () => globalThis.navigator?.onLine !== false,
+    visible,
     base,
     pageAddress,
     watch,
     report,
     warn: (text) => console.warn(text),
   };
+}
+
+/** @type {Environment["can"]} */
+function can(transport) {
+  if (transport === "websocket") return typeof WebSocket === "function";
+  return typeof fetch === "function" && (transport === "longpoll" || typeof ReadableStream === "function");
+}
+
+/** @type {Environment["beacon"]} */
+function beacon(address, body) {
+  // `text/plain` needs no preflight, for which there is no time.
+  if (navigator.sendBeacon?.(address, new Blob([body], { type: "text/plain" }))) return;
+  if (can("longpoll")) fetch(address, { method: "POST", body, keepalive: true, credentials: "omit" }).catch(() => {});
+}
+
+/** @type {Environment["slot"]} */
+function slot(server, lost) {
+  return takeSlot(server, lost, {
+    locks: globalThis.navigator?.locks,
+    visible,
+    watchVisibility: (changed) => listen([[document, "visibilitychange", changed]]),
+  });
+}
+
+function visible() {
+  return typeof document === "undefined" || document.visibilityState !== "hidden";
 }
 
 /** 128 random bits. Not `crypto.randomUUID()`, which pages from http: do not have. */
@@ -57,15 +107,20 @@ function pageAddress() {
 }
 
 /** @type {Environment["watch"]} */
-function watch(wake, leaving) {
+function watch(hear) {
   if (typeof document === "undefined") return () => {};
-  /** @type {[EventTarget, string, () => void][]} */
-  const listeners = [
-    [document, "visibilitychange", wake],
-    [window, "online", wake],
-    [window, "pageshow", wake],
-    [window, "beforeunload", leaving],
-  ];
+  return listen([
+    [document, "visibilitychange", () => visible() && hear("return")],
+    [window, "focus", () => hear("return")],
+    [window, "online", () => hear("wake")],
+    [window, "pageshow", () => hear("shown")],
+    [window, "beforeunload", () => hear("leaving")],
+    [window, "pagehide", () => hear("gone")],
+  ]);
+}
+
+/** @param {[EventTarget, string, () => unknown][]} listeners */
+function listen(listeners) {
   for (const [target, event, listener] of listeners) target.addEventListener(event, listener);
   return () => {
     for (const [target, event, listener] of listeners) target.removeEventListener(event, listener);

@@ -17,7 +17,12 @@
  */
 /** @typedef {{type: "gap", cursor: string}} Gap */
 /** @typedef {{type: "ping"}} Ping */
-/** @typedef {Open | Gap | Ping} Frame The frames that a page acts on; it may get others and ignores them. */
+/** @typedef {{type: "expiring", expires_in: number}} Expiring The token ends in so many seconds. */
+/** @typedef {{type: "token", expires_in: number}} TokenTaken The fresh token is good for so many seconds. */
+/**
+ * @typedef {Open | Gap | Ping | Expiring | TokenTaken} Frame
+ *   The frames that a page acts on; it may get others and ignores them.
+ */
 
 /**
  * Reads what came over a connection.
@@ -52,4 +57,34 @@ function parseFrame(text) {
  */
 export function ack(id) {
   return JSON.stringify({ type: "ack", id });
+}
+
+/**
+ * Says the same, and that the page goes.
+ *
+ * @param {string} id
+ */
+export function leave(id) {
+  return JSON.stringify({ type: "leave", id });
+}
+
+/**
+ * Hands in a fresh token.
+ *
+ * @param {string} token
+ */
+export function fresh(token) {
+  return JSON.stringify({ type: "token", token });
+}
+
+/**
+ * The body by which a frame goes up where the connection itself goes down only. A fresh token speaks for itself: it
+ * takes the place of the other.
+ *
+ * @param {string} token
+ * @param {string} page
+ * @param {string} frame
+ */
+export function posted(token, page, frame) {
+  return JSON.stringify({ token, page, ...JSON.parse(frame) });
 }

@@ -31,7 +31,7 @@ const home = folderOf(script?.src);
 const ScriptSocket = Object.assign(Socket, {
   /** Programs of the old API set it to reach another server; it is read at `open()`. */
   BASE_URL: DEFAULT_BASE,
-  /** Programs of the old API set it; nothing is polled here. */
+  /** Programs of the old API set it; here it means nothing. */
   POLLING_TIMEOUT_MS: 500,
 });
 

@@ -1,8 +1,14 @@
 /** What the page's program holds (contract, section 6, and the old API that it stands for). */
 
 import { connectAddress } from "./address.js";
-import { ConnectionMachine, ReadyState } from "./connection.js";
-import { Driver } from "./driver.js";
+import { createMachine, ReadyState } from "./connection.js";
+import { createDriver } from "./driver.js";
+import { createLadder, TRANSPORTS } from "./ladder.js";
+import { createManners } from "./manners.js";
+import { recall } from "./memory.js";
+import { createRefresh } from "./refresh.js";
+
+/** @typedef {ReturnType<typeof meet>} Server What a page has learnt about a server. */
 
 /**
  * The functions that a socket calls, always as its own methods. Any of them may be missing.
@@ -24,6 +30,9 @@ import { Driver } from "./driver.js";
  * @property {string} [url] the server: its origin, or the folder under which it answers
  * @property {number} [giveUpAfter] milliseconds without a connection after which the socket is finished with the error
  *   503 `No+connection.`; without it, when the token expires
+ * @property {() => string | Promise<string>} [refreshToken] is called when the token is near its end, and gives a fresh
+ *   one of the same client id
+ * @property {import("./ladder.js").TransportName[]} [transports] the ways to connect that may be used, the best first
  */
 
 /** The receiving end of a channel. It outlives its connections: it reconnects, and goes on where it was. */
@@ -51,27 +60,40 @@ export class Socket {
     this.onreconnect = handlers.onreconnect;
     this.ongap = handlers.ongap;
 
-    this.#machine = new ConnectionMachine({
+    const address = connectAddress(options.url ?? environment.base(), environment.pageAddress());
+    const { memory, manners } = meet(address, environment);
+    const { random, online } = environment;
+    this.#machine = createMachine({
       token,
       page: environment.pageId(),
       giveUpAfter: options.giveUpAfter,
-      random: environment.random,
+      refresh: createRefresh(Boolean(options.refreshToken)),
+      ladder: createLadder(rungs(options.transports, environment), memory),
+      manners,
+      random,
+      online,
     });
-    const address = connectAddress(options.url ?? environment.base(), environment.pageAddress());
-    this.#driver = new Driver(this.#machine, address, environment, (name, event) => {
-      try {
-        // The machine tells each handler what it expects; the compiler cannot see that through the name.
-        /** @type {any} */ (this)[name]?.(event);
-      } catch (error) {
-        environment.report(error);
-      }
+    this.#driver = createDriver({
+      machine: this.#machine,
+      manners,
+      address,
+      environment,
+      tell: (name, event) => {
+        try {
+          // The machine tells each handler what it expects; the compiler cannot see that through the name.
+          /** @type {any} */ (this)[name]?.(event);
+        } catch (error) {
+          environment.report(error);
+        }
+      },
+      askForToken: () => options.refreshToken?.(),
     });
     this.#driver.open();
   }
 
   /** One of `Socket.ReadyState`. A socket that reconnects stays OPEN. */
   get readyState() {
-    return this.#machine.readyState;
+    return this.#machine.readyState();
   }
 
   /** Ends the socket at once. `onclose` follows in a later task, and nothing after it. */
@@ -83,4 +105,27 @@ export class Socket {
   send() {
     return false;
   }
+}
+
+/**
+ * @param {string} address
+ * @param {import("./environment.js").Environment} environment
+ * @returns {{memory: import("./memory.js").Memory, manners: ReturnType<typeof createManners>}}
+ */
+function meet(address, { servers, storage, now }) {
+  const known = servers.get(address);
+  if (known) return known;
+  const memory = recall(storage, address, now);
+  const server = { memory, manners: createManners(memory) };
+  servers.set(address, server);
+  return server;
+}
+
+/**
+ * @param {import("./ladder.js").TransportName[] | undefined} wanted
+ * @param {import("./environment.js").Environment} environment
+ */
+function rungs(wanted, { can }) {
+  const possible = (wanted ?? TRANSPORTS).filter((transport) => TRANSPORTS.includes(transport) && can(transport));
+  return possible.length ? possible : TRANSPORTS.slice(0, 1); // which then says that it has failed
 }

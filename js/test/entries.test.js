@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { beforeEach, describe, it } from "node:test";
 import { createContext, runInContext } from "node:vm";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import { buildSync } from "esbuild";
 
 import * as pushline from "../src/index.js";
-import { FakeWebSocket } from "./fakes.js";
+import { FakeRequest, FakeWebSocket, openFrame, settle } from "./fakes.js";
 
 /**
  * An entry as one script, as the server serves it.
@@ -25,11 +27,15 @@ const jsapi = bundle("jsapi.js");
 class Page {
   /** @type {FakeWebSocket[]} */
   connections = [];
+  /** @type {FakeRequest[]} */
+  requests = [];
+  /** @type {{address: string, body: Blob}[]} */
+  beacons = [];
   /** @type {Record<string, any>} */
   window;
 
   constructor() {
-    const { connections } = this;
+    const { connections, requests, beacons } = this;
     /** @type {any} */
     const target = new EventTarget();
     this.window = {
@@ -39,6 +45,19 @@ class Page {
       performance,
       setTimeout,
       clearTimeout,
+      AbortController,
+      Blob,
+      ReadableStream,
+      TextDecoder,
+      URLSearchParams,
+      navigator: {
+        sendBeacon: (/** @type {string} */ address, /** @type {Blob} */ body) => beacons.push({ address, body }) > 0,
+      },
+      fetch(/** @type {string} */ address, /** @type {RequestInit} */ request) {
+        const made = new FakeRequest(address, request);
+        requests.push(made);
+        return made.answer;
+      },
       location: new URL("https://app.example.com/room"),
       document: new EventTarget(),
       addEventListener: target.addEventListener.bind(target),
@@ -221,6 +240,126 @@ describe("The script", () => {
     });
     assert.deepEqual(order, ["close() returned", "onclose"]);
   });
+});
+
+describe("The page's life", () => {
+  /** @param {import("../src/socket.js").Handlers} [handlers] */
+  function opened(handlers = {}) {
+    page.load();
+    const socket = new page.appengine.Channel("token").open(handlers);
+    page.connections[0].serveOpen();
+    return socket;
+  }
+
+  /** @param {string} state */
+  function becomes(state) {
+    page.window.document.visibilityState = state;
+    page.window.document.dispatchEvent(new Event("visibilitychange"));
+  }
+
+  it("ends in a beacon of plain text, which needs no preflight", async () => {
+    opened();
+    page.window.dispatchEvent(new Event("pagehide"));
+    const [{ address, body }] = page.beacons;
+    assert.equal(address, "https://app.example.com/_ah/channel/connect");
+    assert.equal(body.type, "text/plain");
+    const { page: id, ...leave } = JSON.parse(await body.text());
+    assert.deepEqual(leave, { token: "token", type: "leave", id: "1-0" });
+    assert.equal(id, page.connections[0].url.searchParams.get("page"));
+    assert.deepEqual(page.connections[0].closed, { code: 1000 });
+  });
+
+  for (const [name, sendBeacon] of /** @type {[string, any][]} */ ([
+    ["there are no beacons", undefined],
+    ["the beacon is refused", () => false],
+  ])) {
+    it(`ends in a request that outlives it where ${name}`, () => {
+      page.window.navigator.sendBeacon = sendBeacon;
+      opened();
+      page.window.dispatchEvent(new Event("pagehide"));
+      const [{ method, body, request }] = page.requests;
+      assert.equal(method, "POST");
+      assert.equal(body.type, "leave");
+      assert.equal(request.keepalive, true);
+      assert.equal(request.headers, undefined, "text/plain is what a string has");
+    });
+  }
+
+  it("may begin again", () => {
+    const socket = opened();
+    page.window.dispatchEvent(new Event("pagehide"));
+    page.window.dispatchEvent(new Event("pageshow"));
+    assert.equal(page.connections.length, 2);
+    assert.equal(page.connections[1].url.searchParams.get("after"), "1-0");
+    socket.close();
+  });
+
+  for (const [name, back] of /** @type {[string, () => unknown][]} */ ([
+    ["the focus", () => page.window.dispatchEvent(new Event("focus"))],
+    ["the page in view", () => becomes("visible")],
+  ])) {
+    it(`has its user back with ${name}: then a page that was replaced opens again`, () => {
+      let moment = 0;
+      page.window.performance = { timeOrigin: 0, now: () => moment };
+      opened();
+      page.connections[0].drop(4409);
+      const again = new page.appengine.Channel("token").open();
+      becomes("hidden");
+      assert.equal(page.connections.length, 1);
+      moment = 5000;
+      back();
+      assert.equal(page.connections.length, 2);
+      again.close();
+    });
+  }
+
+  it("leads to SSE where there are no WebSockets, and is told of by the next page", async () => {
+    /** @type {Map<string, string>} */
+    const kept = new Map();
+    const storage = {
+      getItem: (/** @type {string} */ key) => kept.get(key) ?? null,
+      setItem: (/** @type {string} */ key, /** @type {string} */ value) => void kept.set(key, value),
+    };
+    page.window.sessionStorage = storage;
+    page.load();
+    /** @type {string[]} */
+    const names = [];
+    const socket = new page.appengine.Channel("token").open({ onopen: () => names.push("onopen") });
+    page.connections[0].drop(1006);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    await page.requests[0].stream();
+    await page.requests[0].event(openFrame());
+    assert.deepEqual(names, ["onopen"]);
+    socket.close();
+    page = new Page();
+    page.window.sessionStorage = storage;
+    page.load();
+    const next = new page.appengine.Channel("token").open();
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    assert.deepEqual([page.connections.length, page.requests.length], [0, 1]);
+    next.close();
+  });
+
+  it("goes by long-poll where streams cannot be read", async () => {
+    page.window.ReadableStream = undefined;
+    page.window.WebSocket = undefined;
+    page.load();
+    const socket = new page.appengine.Channel("token").open();
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    await settle();
+    assert.equal(page.requests[0].headers.get("Accept"), "application/json");
+    socket.close();
+  });
+});
+
+describe("What the server serves", () => {
+  for (const name of ["jsapi.js", "pushline.mjs"]) {
+    it(`is small: ${name}`, () => {
+      const script = readFileSync(new URL(`../../src/pushline/static/${name}`, import.meta.url));
+      const { length } = gzipSync(script, { level: 9 });
+      assert.ok(length <= 7800, `${length} bytes`);
+    });
+  }
 });
 
 describe("The module", () => {

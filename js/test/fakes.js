@@ -6,6 +6,9 @@ export class FakeWebSocket {
   onmessage = null;
   /** @type {((event: {code: number, reason: string}) => void) | null} */
   onclose = null;
+  /** @type {(() => void) | null} */
+  onopen = null;
+  protocol = "";
   /** @type {unknown[]} */
   sent = [];
   /** @type {{code?: number} | null} */
@@ -37,7 +40,14 @@ export class FakeWebSocket {
 
   /** @param {object} [values] */
   serveOpen(values) {
+    this.accept("pushline.v1");
     this.serve(openFrame(values));
+  }
+
+  /** @param {string} protocol the subprotocol that the server has chosen */
+  accept(protocol) {
+    this.protocol = protocol;
+    this.onopen?.();
   }
 
   /**
@@ -63,7 +73,101 @@ export function openFrame(values) {
   };
 }
 
+/** What a page has asked for by `fetch`: the test answers. */
+export class FakeRequest {
+  /** @type {(response: any) => void} */
+  #resolve = () => {};
+  /** @type {(error: unknown) => void} */
+  #reject = () => {};
+  /** @type {ReadableStreamDefaultController<Uint8Array> | null} */
+  #stream = null;
+
+  /**
+   * @param {string} address
+   * @param {RequestInit} request
+   */
+  constructor(address, request) {
+    this.url = new URL(address);
+    this.query = Object.fromEntries(this.url.searchParams);
+    this.method = request.method ?? "GET";
+    this.request = request;
+    this.headers = new Headers(request.headers);
+    /** @type {any} */
+    this.body = request.body === undefined ? undefined : JSON.parse(String(request.body));
+    this.aborted = false;
+    /** @type {Promise<Response>} */
+    this.answer = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    request.signal?.addEventListener("abort", () => {
+      this.aborted = true;
+      const error = new DOMException("aborted", "AbortError");
+      this.#reject(error);
+      this.#stream?.error(error);
+    });
+  }
+
+  /**
+   * @param {number} status
+   * @param {Record<string, string>} headers
+   * @param {any} [body]
+   */
+  respond(status, headers, body) {
+    this.#resolve(new Response(status === 204 ? null : body, { status, headers }));
+    return settle();
+  }
+
+  /** As when there is no network. */
+  fail() {
+    this.#reject(new TypeError("Failed to fetch"));
+    return settle();
+  }
+
+  /** @param {object} value */
+  json(value) {
+    return this.respond(200, { "Content-Type": "application/json" }, JSON.stringify(value));
+  }
+
+  /**
+   * @param {number} status
+   * @param {number} code
+   * @param {Record<string, string>} [headers]
+   */
+  refuse(status, code, headers) {
+    const body = JSON.stringify({ type: "about:blank", status, close_code: code });
+    return this.respond(status, { "Content-Type": "application/problem+json", ...headers }, body);
+  }
+
+  /** Begins an event stream. */
+  stream(type = "text/event-stream") {
+    const body = new ReadableStream({ start: (controller) => void (this.#stream = controller) });
+    return this.respond(200, { "Content-Type": type }, body);
+  }
+
+  /** @param {string | Uint8Array} piece of the stream */
+  push(piece) {
+    this.#stream?.enqueue(typeof piece === "string" ? new TextEncoder().encode(piece) : piece);
+    return settle();
+  }
+
+  /** @param {object} value of a frame that is no message */
+  event(value) {
+    return this.push(`event: ${/** @type {any} */ (value).type}\ndata: ${JSON.stringify(value)}\n\n`);
+  }
+
+  /** Ends the stream. */
+  finish() {
+    this.#stream?.close();
+    return settle();
+  }
+}
+
+/** Lets everything happen that waits for nothing but its turn. */
+export const settle = () => new Promise((resolve) => setImmediate(resolve));
+
 /** @typedef {import("../src/environment.js").Environment} Environment */
+/** @typedef {import("../src/ladder.js").TransportName} TransportName */
 
 /** @implements {Environment} */
 export class FakeEnvironment {
@@ -76,8 +180,21 @@ export class FakeEnvironment {
   reported = [];
   /** @type {string[]} */
   warnings = [];
-  /** @type {Set<{wake: () => void, leaving: () => void}>} */
+  /** @type {Set<(news: import("../src/environment.js").News) => void>} */
   watchers = new Set();
+  /** @type {Set<TransportName>} What the browser can do. */
+  transports = new Set(["websocket"]);
+  /** @type {FakeRequest[]} Made by `fetch`. */
+  requests = [];
+  /** @type {{address: string, body: any}[]} */
+  beacons = [];
+  freeSlots = 4;
+  /** @type {(() => void)[]} What to call when a slot is lost. */
+  slotHolders = [];
+  /** @type {Map<string, string>} What is kept over a reload. */
+  kept = new Map();
+  isOnline = true;
+  isVisible = true;
   /** @type {Error | null} What the constructor of WebSocket throws. */
   refusal = null;
 
@@ -106,11 +223,43 @@ export class FakeEnvironment {
 
   WebSocket = this.#webSocket();
 
-  /** @type {(wake: () => void, leaving: () => void) => () => void} */
-  watch = (wake, leaving) => {
-    const watcher = { wake, leaving };
-    this.watchers.add(watcher);
-    return () => void this.watchers.delete(watcher);
+  /** @type {(address: string, request?: RequestInit) => Promise<Response>} */
+  fetch = (address, request = {}) => {
+    const made = new FakeRequest(address, request);
+    this.requests.push(made);
+    return made.answer;
+  };
+
+  /** @type {Environment["beacon"]} */
+  beacon = (address, body) => void this.beacons.push({ address, body: JSON.parse(body) });
+
+  /** @type {Environment["can"]} */
+  can = (transport) => this.transports.has(transport);
+
+  /** @type {Environment["slot"]} */
+  slot = async (_server, lost) => {
+    if (this.freeSlots === 0) return null;
+    this.freeSlots -= 1;
+    this.slotHolders.push(lost);
+    return () => void (this.freeSlots += 1);
+  };
+
+  storage = () => ({
+    getItem: (/** @type {string} */ key) => this.kept.get(key) ?? null,
+    setItem: (/** @type {string} */ key, /** @type {string} */ value) => void this.kept.set(key, value),
+  });
+
+  /** @type {Environment["servers"]} */
+  servers = new Map();
+
+  online = () => this.isOnline;
+
+  visible = () => this.isVisible;
+
+  /** @type {Environment["watch"]} */
+  watch = (hear) => {
+    this.watchers.add(hear);
+    return () => void this.watchers.delete(hear);
   };
 
   /** @type {(error: unknown) => void} */
@@ -155,14 +304,38 @@ export class FakeEnvironment {
     for (const timer of this.timers.values()) timer.at = Math.max(timer.at, this.time);
   }
 
+  /** @param {import("../src/environment.js").News} news */
+  tell(news) {
+    for (const hear of [...this.watchers]) hear(news);
+  }
+
   /** As the events that come when a page is shown again. */
   wake() {
-    for (const watcher of [...this.watchers]) watcher.wake();
+    this.tell("wake");
   }
 
   /** As `beforeunload`. */
   leave() {
-    for (const watcher of [...this.watchers]) watcher.leaving();
+    this.tell("leaving");
+  }
+
+  /** The latest request. */
+  get request() {
+    return this.requests[this.requests.length - 1];
+  }
+
+  /**
+   * Lets time pass, and what happens then.
+   *
+   * @param {number} [milliseconds]
+   */
+  async pass(milliseconds = 0) {
+    const until = this.time + milliseconds;
+    do {
+      const next = this.#nextTimer(until);
+      this.advance(next ? next[1].at - this.time : until - this.time);
+      await settle();
+    } while (this.time < until || this.#nextTimer(until));
   }
 
   /** @param {number} until */

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 
 import { CLOSES } from "../src/codes.js";
-import { ack, parse } from "../src/frames.js";
+import { ack, fresh, leave, parse, posted } from "../src/frames.js";
 
 /** @param {string} name */
 const spec = (name) => JSON.parse(readFileSync(new URL(`../../spec/${name}`, import.meta.url), "utf8"));
@@ -28,8 +28,18 @@ describe("Frames down (W2)", () => {
 
 describe("Frames up (W3)", () => {
   for (const { name, text, frame } of frames.up) {
-    if (frame.type === "ack") it(`writes the frame "${name}"`, () => assert.equal(ack(frame.id), text));
+    /** @type {Record<string, () => string>} */
+    const write = { ack: () => ack(frame.id), leave: () => leave(frame.id), token: () => fresh(frame.token) };
+    it(`writes the frame "${name}"`, () => assert.equal(write[frame.type](), text));
   }
+
+  it("have the token and the page with them when they are posted", () => {
+    assert.deepEqual(JSON.parse(posted("t", "p", ack("1-0"))), { token: "t", page: "p", type: "ack", id: "1-0" });
+  });
+
+  it("speak for themselves when they are fresh tokens", () => {
+    assert.deepEqual(JSON.parse(posted("old", "p", fresh("new"))), { token: "new", page: "p", type: "token" });
+  });
 });
 
 describe("Close codes (W8)", () => {

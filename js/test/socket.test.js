@@ -4,9 +4,10 @@ import { beforeEach, describe, it } from "node:test";
 import { Channel } from "../src/channel.js";
 import { ReadyState } from "../src/connection.js";
 import { Socket } from "../src/socket.js";
-import { FakeEnvironment, recorder } from "./fakes.js";
+import { FakeEnvironment, openFrame, recorder, settle } from "./fakes.js";
 
 const TOKEN = "YW5u.1-0.r.c2ln";
+const FRESH = "YW5u.2-0.r.c2ln";
 
 /** @type {FakeEnvironment} */
 let environment;
@@ -180,7 +181,7 @@ describe("close()", () => {
     socket.close();
     assert.equal(socket.readyState, ReadyState.CLOSED);
     assert.deepEqual(environment.connection.closed, { code: 1000 });
-    assert.deepEqual(environment.connection.sent, []);
+    assert.deepEqual(environment.connection.sent, [{ type: "leave", id: "1-0" }]);
     assert.deepEqual(calls, []);
     environment.turn();
     assert.deepEqual(calls, [["onclose"]]);
@@ -224,7 +225,7 @@ describe("close()", () => {
       },
     });
     environment.connection.serve("2-0 the last");
-    assert.deepEqual(environment.connection.sent, [{ type: "ack", id: "2-0" }]);
+    assert.deepEqual(environment.connection.sent, [{ type: "leave", id: "2-0" }]);
     assert.equal(socket.readyState, ReadyState.CLOSED);
     environment.turn();
     assert.deepEqual(calls, [["onclose"]]);
@@ -367,7 +368,7 @@ describe("The warning", () => {
     environment.refusal = new DOMException(`bad subprotocol pushline.token.${TOKEN}`, "SecurityError");
     open();
     environment.advance(5000);
-    assert.match(environment.warnings[0], /The browser does not allow it/);
+    assert.match(environment.warnings[0], /https: and wss: only/);
     assert.ok(!environment.warnings[0].includes(TOKEN));
   });
 });
@@ -382,5 +383,237 @@ describe("The old names", () => {
     assert.equal(socket.readyState, Socket.ReadyState.OPEN);
     assert.equal(Object.hasOwn(Socket.prototype, "send"), true);
     assert.equal(socket.send(), false);
+  });
+});
+
+describe("Transports (J4)", () => {
+  beforeEach(() => {
+    environment.transports = new Set(["websocket", "sse", "longpoll"]);
+  });
+
+  const answer = { client_id: "ann", cursor: "1-0", gap: false, ping: 25, expires_in: 7200, messages: [] };
+
+  it("are tried one after the other, with one page id, until one opens", async () => {
+    open();
+    environment.connection.drop(1006);
+    await environment.pass();
+    assert.equal(environment.request.headers.get("Accept"), "text/event-stream");
+    assert.equal(environment.request.query.page, "page1");
+    await environment.pass(4000);
+    assert.equal(environment.requests[0].aborted, true);
+    assert.equal(environment.request.headers.get("Accept"), "application/json");
+    await environment.request.json(answer);
+    assert.deepEqual(calls, [["onopen"]]);
+  });
+
+  it("of a page that is buffered on the way fall to long-poll though its headers came", async () => {
+    open();
+    environment.connection.drop(1006);
+    await environment.pass();
+    await environment.request.stream();
+    await environment.pass(4000);
+    await environment.request.json({ ...answer, cursor: "2-0", messages: [{ id: "2-0", data: "a" }] });
+    assert.deepEqual(calls, [["onopen"], ["onmessage", { data: "a" }]]);
+  });
+
+  it("that a page has come to are remembered by the next page and its sockets", async () => {
+    open();
+    environment.connection.drop(1006);
+    await environment.pass();
+    await environment.request.stream();
+    await environment.request.event(openFrame());
+    open();
+    await environment.pass();
+    assert.equal(environment.connections.length, 1);
+    assert.equal(environment.requests.length, 2);
+    environment.servers.clear();
+    open();
+    await environment.pass();
+    assert.equal(environment.connections.length, 1);
+    assert.equal(environment.requests.length, 3);
+    open(handlers, { url: "https://other.example.com" });
+    assert.equal(environment.connections.length, 2, "another server is another matter");
+  });
+
+  it("give way to better ones without a word", async () => {
+    open();
+    environment.connection.drop(1006);
+    await environment.pass();
+    const stream = environment.request;
+    await stream.stream();
+    await stream.event(openFrame());
+    for (let ping = 1; ping <= 3; ping++) {
+      await environment.pass(20_000);
+      await stream.event({ type: "ping" });
+    }
+    assert.equal(environment.connections.length, 2);
+    environment.connection.serveOpen();
+    environment.connection.serve("2-0 a");
+    assert.equal(stream.aborted, true);
+    assert.deepEqual(calls, [["onopen"], ["onmessage", { data: "a" }]]);
+    assert.equal(environment.freeSlots, 4);
+  });
+
+  it("that the program does not want are not used, nor those that the browser has not", async () => {
+    open(handlers, { transports: ["longpoll", "sse"] });
+    await environment.pass();
+    assert.equal(environment.request.headers.get("Accept"), "application/json");
+    environment.transports.delete("websocket");
+    open();
+    await environment.pass();
+    assert.equal(environment.request.headers.get("Accept"), "text/event-stream");
+    assert.equal(environment.connections.length, 0);
+    open(handlers, { transports: /** @type {any} */ (["pigeon"]) });
+    assert.equal(environment.connections.length, 1);
+  });
+
+  it("of seven pages hold four requests open, not more", async () => {
+    for (let page = 1; page <= 7; page++) open(handlers, { transports: ["sse", "longpoll"] });
+    await environment.pass();
+    assert.equal(environment.requests.length, 7);
+    const held = environment.requests.filter(({ query }) => query.wait === undefined);
+    const brief = environment.requests.filter(({ query }) => query.wait === "0");
+    assert.deepEqual([held.length, brief.length], [4, 3]);
+    for (const stream of held) {
+      await stream.stream();
+      await stream.event(openFrame());
+    }
+    for (let poll = 1; poll <= 5; poll++) {
+      for (const request of environment.requests.slice(-3)) await request.json(answer);
+      await environment.pass(5000);
+      for (const stream of held) await stream.event({ type: "ping" });
+    }
+    assert.ok(environment.requests.slice(7).every(({ method, query }) => method === "POST" || query.wait === "0"));
+    assert.equal(calls.filter(([name]) => name === "onopen").length, 7);
+  });
+});
+
+describe("refreshToken (J5)", () => {
+  it("gives a token that goes up on the connection", async () => {
+    open(handlers, { refreshToken: async () => FRESH });
+    environment.connection.serveOpen();
+    environment.connection.serve({ type: "expiring", expires_in: 60 });
+    await settle();
+    assert.deepEqual(environment.connection.sent, [{ type: "token", token: FRESH }]);
+    assert.equal(environment.connections.length, 1);
+    environment.connection.drop(1006);
+    environment.advance(500);
+    assert.deepEqual(environment.connection.protocols, ["pushline.v1", `pushline.token.${FRESH}`]);
+  });
+
+  it("is called again after it threw, and the developer is told", async () => {
+    let called = 0;
+    open(handlers, {
+      refreshToken() {
+        called += 1;
+        if (called === 1) throw new Error("mine");
+        return FRESH;
+      },
+    });
+    environment.connection.serveOpen();
+    environment.connection.serve({ type: "expiring", expires_in: 60 });
+    await settle();
+    assert.match(environment.warnings[0], /refreshToken.*mine/);
+    await environment.pass(1000);
+    assert.equal(called, 2);
+    assert.deepEqual(environment.connection.sent, [{ type: "token", token: FRESH }]);
+  });
+
+  it("is not waited for by a socket that was closed", async () => {
+    const socket = open(handlers, { refreshToken: async () => FRESH });
+    environment.connection.serveOpen();
+    environment.connection.serve({ type: "expiring", expires_in: 60 });
+    socket.close();
+    await environment.pass(60_000);
+    assert.deepEqual(environment.connection.sent, [{ type: "leave", id: "1-0" }]);
+  });
+});
+
+describe("A page that goes (W3)", () => {
+  it("takes leave by a beacon, and lets go of the connection, so that it can be kept", () => {
+    opened();
+    environment.connection.serve("2-0 a");
+    environment.tell("gone");
+    const body = { token: TOKEN, page: "page1", type: "leave", id: "2-0" };
+    assert.deepEqual(environment.beacons, [{ address: "https://app.example.com/_ah/channel/connect", body }]);
+    assert.deepEqual(environment.connection.closed, { code: 1000 });
+    environment.connection.drop(1000);
+    environment.advance(3600_000);
+    assert.equal(environment.connections.length, 1);
+  });
+
+  it("goes on where it was when it is shown again, and the socket is the same", () => {
+    const socket = opened();
+    environment.connection.serve("2-0 a");
+    environment.tell("gone");
+    environment.tell("shown");
+    assert.equal(environment.connection.url.searchParams.get("after"), "2-0");
+    assert.equal(environment.connection.url.searchParams.get("page"), "page1");
+    environment.connection.serveOpen({ cursor: "2-0" });
+    environment.connection.serve("3-0 b");
+    assert.equal(socket.readyState, ReadyState.OPEN);
+    assert.deepEqual(
+      calls.map(([name]) => name),
+      ["onmessage", "onreconnecting", "onreconnect", "onmessage"],
+    );
+  });
+
+  it("hears no onclose for it, unless it was replaced", () => {
+    opened();
+    environment.tell("gone");
+    environment.tell("shown");
+    environment.connection.drop(4409);
+    assert.deepEqual(calls.slice(1), [["onerror", { code: 409, description: "Replaced." }], ["onclose"]]);
+  });
+
+  it("takes every socket along, and a closed one is none", () => {
+    opened().close();
+    opened();
+    environment.tell("gone");
+    assert.equal(environment.beacons.length, 1);
+  });
+});
+
+describe("Programs that open a new socket in onclose (J6)", () => {
+  /** A program that does so for ever. @returns {import("../src/socket.js").Handlers} */
+  function stubborn() {
+    return {
+      ...handlers,
+      onclose() {
+        handlers.onclose();
+        open(stubborn());
+      },
+    };
+  }
+
+  it("do not fight for the place", () => {
+    open(stubborn());
+    environment.connection.serveOpen();
+    environment.connection.drop(4409);
+    environment.advance(3600_000);
+    assert.equal(environment.connections.length, 1);
+    environment.tell("return");
+    assert.equal(environment.connections.length, 2);
+    environment.connection.drop(4409);
+    environment.tell("return");
+    environment.advance(9999);
+    assert.equal(environment.connections.length, 2);
+    environment.advance(1);
+    assert.equal(environment.connections.length, 3);
+  });
+
+  it("do not storm the server with a refused token", () => {
+    open(stubborn());
+    environment.connection.drop(4401);
+    environment.advance(3600_000);
+    assert.equal(environment.connections.length, 1);
+    assert.ok(calls.length > 10 && calls.length < 200, `${calls.length} events in an hour`);
+  });
+
+  it("do not run hot over a token of another shape", () => {
+    const again = () => void open({ ...handlers, onclose: again }, {}, "no token");
+    again();
+    environment.advance(60_000);
+    assert.ok(calls.length < 20, `${calls.length} events in a minute`);
   });
 });

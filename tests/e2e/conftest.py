@@ -17,6 +17,7 @@ from .hosted import HostedServer
 from .pages import ListeningPage, PageServer
 from .processes import Program, PushlineProcess
 from .proxy import Proxy
+from .wire import Page as WirePage
 
 BROWSERS: Final = ("chromium", "firefox")
 
@@ -30,12 +31,13 @@ _CHROMIUM_ARGUMENTS: Final = [
     "--disable-sync",
 ]
 
-NOT_OF_SCRIPTS: Final = ("ws://", "blocked an inline style")
+NOT_OF_SCRIPTS: Final = ("ws://", "Same Origin Policy", "blocked an inline style")
 """What Firefox reports besides script errors: connections that end, and the style that a screenshot brings."""
 
 OpenPage = Callable[[str], ListeningPage]
 StartPushline = Callable[..., PushlineProcess]
 StartProgram = Callable[..., Program]
+MakePage = Callable[..., WirePage]
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -167,6 +169,26 @@ def proxy(pushline: PushlineProcess) -> Iterator[Proxy]:
     """The network between ``pushline`` and the page."""
     with Proxy(pushline.port) as between:
         yield between
+
+
+@pytest.fixture
+def make_page() -> Iterator[MakePage]:
+    """Makes a page without a browser, on a transport, to be driven step by step. It is gone when the test is over."""
+    with ExitStack() as pages:
+
+        def make(
+            kind: type[WirePage],
+            server: PushlineProcess | Proxy,
+            token: str,
+            *,
+            answers: bool = True,
+            buffer_bytes: int = 0,
+        ) -> WirePage:
+            page = kind(server.port, token, answers=answers, buffer_bytes=buffer_bytes)
+            pages.callback(page.drop)
+            return page
+
+        yield make
 
 
 @pytest.fixture

@@ -49,9 +49,12 @@ def module_page(pushline: str) -> str:
 
 
 class PageServer:
-    """``with PageServer()`` it serves pages, each made anew whenever it is asked for."""
+    """``with PageServer()`` it serves pages, each made anew whenever it is asked for.
 
-    def __init__(self) -> None:
+    ``may_be_kept``: browsers may keep them, in the back/forward cache as well.
+    """
+
+    def __init__(self, *, may_be_kept: bool = False) -> None:
         pages = self._pages = dict[str, Callable[[], str]]()
 
         class Handler(BaseHTTPRequestHandler):
@@ -61,7 +64,8 @@ class PageServer:
                 self.send_response(404 if make is None else 200)
                 self.send_header("Content-Type", "text/html; charset=utf-8")
                 self.send_header("Content-Length", str(len(body)))
-                self.send_header("Cache-Control", "no-store")
+                if not may_be_kept:
+                    self.send_header("Cache-Control", "no-store")
                 self.end_headers()
                 self.wfile.write(body)
 

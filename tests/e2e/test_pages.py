@@ -202,7 +202,7 @@ class TestEvents:
         older.wait_for("onclose")
         assert client.send_message(client_id, "for the newer").status == "sent"
         newer.wait_for_messages(["for the newer"])
-        older.settle(client.create_channel(f"{client_id} too"))
+        newer.settle(client.create_channel(f"{client_id} too"))
         assert older.events() == [{"name": "onopen"}, *REPLACED]
         assert newer.names() == ["onopen", "onmessage"]
 

@@ -12,16 +12,21 @@
  * @property {(text: string) => void} send
  * @property {(code?: number) => void} close
  */
+/**
+ * @typedef {object} Request What every transport is made from.
+ * @property {string} address
+ * @property {string} token
+ * @property {string} page
+ * @property {string} after the cursor to resume from, if there is one
+ */
 
 /** The code of browsers for a connection that ended without one. */
-const ABNORMAL_CLOSURE = 1006;
+export const ABNORMAL_CLOSURE = 1006;
+
+const VERSION = "pushline.v1";
 
 /**
- * @param {object} request
- * @param {string} request.address
- * @param {string} request.token
- * @param {string} request.page
- * @param {string} request.after the cursor to resume from, if there is one
+ * @param {Request} request
  * @param {Pick<import("../environment.js").Environment, "WebSocket" | "setTimeout">} environment
  * @returns {Transport}
  */
@@ -30,7 +35,14 @@ export function openWebSocket({ address, token, page, after }, { WebSocket, setT
   url.searchParams.set("page", page);
   if (after) url.searchParams.set("after", after);
   try {
-    return new WebSocket(url.href, ["pushline.v1", `pushline.token.${token}`]);
+    const socket = new WebSocket(url.href, [VERSION, `pushline.token.${token}`]);
+    socket.onopen = () => {
+      if (socket.protocol === VERSION) return;
+      // Whoever answered does not speak this wire. Firefox opens all the same.
+      socket.close();
+      socket.onclose?.({ code: ABNORMAL_CLOSURE, reason: "" });
+    };
+    return socket;
   } catch (error) {
     // An https page that wants a ws: address, say. The text of the error may quote the token, its name does not.
     const reason = error instanceof Error ? error.name : "";

@@ -1,0 +1,102 @@
+/**
+ * Which transport comes next (contract, J4). Pure.
+ *
+ * An attempt begins at the top and goes down a rung whenever one fails to open. A lower rung is kept only because of
+ * that, so a server that is away for a moment costs nobody the WebSocket. It is remembered, and the higher ones are
+ * tried again from time to time: while it is remembered an attempt begins there.
+ */
+
+const FIRST_TRIAL = 60_000;
+const LONGEST_PAUSE = 32 * FIRST_TRIAL;
+
+/** @typedef {"websocket" | "sse" | "longpoll"} TransportName */
+
+/** From the best to the one that gets through everywhere. */
+export const TRANSPORTS = /** @type {const} */ (["websocket", "sse", "longpoll"]);
+
+/**
+ * @param {readonly TransportName[]} rungs
+ * @param {import("./memory.js").Memory} memory
+ */
+export function createLadder(rungs, memory) {
+  let rung = 0; // of the present attempt or connection
+  let lost = false; // the last attempt failed on every rung: the network is not what it was
+  let trials = 0;
+
+  /**
+   * Begins an attempt.
+   *
+   * @param {number} now
+   */
+  function begin(now) {
+    const remembered = rungs.indexOf(/** @type {TransportName} */ (memory.transport));
+    rung = lost || now >= due() ? 0 : Math.max(remembered, 0);
+    return rungs[rung];
+  }
+
+  /** The rung has not opened. @returns {TransportName | undefined} the next one in this attempt */
+  function down() {
+    lost = rung === rungs.length - 1;
+    return lost ? undefined : rungs[++rung];
+  }
+
+  /** @param {number} now */
+  function opened(now) {
+    lost = false;
+    if (rung === 0) {
+      Object.assign(memory, { transport: undefined, trialAt: undefined, trialPause: undefined });
+    } else {
+      memory.transport = rungs[rung];
+      postpone(now);
+    }
+    memory.save();
+  }
+
+  /** The moment at which a higher rung is to be tried beside the connection. */
+  function trialAt() {
+    return rung > 0 ? due() : Infinity;
+  }
+
+  /** A higher rung, another one each time. */
+  function trial() {
+    return rungs[trials++ % rung];
+  }
+
+  /**
+   * A trial has opened, and takes the connection's place.
+   *
+   * @param {TransportName} transport
+   * @param {number} now
+   */
+  function promote(transport, now) {
+    take(transport);
+    opened(now);
+  }
+
+  /**
+   * The connection is lost while a trial is under way: the trial becomes the attempt.
+   *
+   * @param {TransportName} transport
+   */
+  function take(transport) {
+    rung = rungs.indexOf(transport);
+  }
+
+  /**
+   * A higher rung has failed. The page's other sockets may have found that out just before, or the page remembers it.
+   *
+   * @param {number} now
+   */
+  function postpone(now) {
+    if (now < due()) return;
+    const pause = Math.min((memory.trialPause ?? FIRST_TRIAL / 2) * 2, LONGEST_PAUSE);
+    Object.assign(memory, { trialAt: now + pause, trialPause: pause });
+    memory.save();
+  }
+
+  function due() {
+    return memory.trialAt ?? -Infinity;
+  }
+
+  return { begin, down, opened, trialAt, trial, promote, take, postpone };
+}
