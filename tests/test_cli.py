@@ -131,7 +131,7 @@ class TestToken:
         ("arguments", "sentence"),
         [
             (["--minutes", "0"], "whole number from 1 to 1440. (400 invalid_duration)"),
-            (["--policy", "first"], "one of `replace`, `share`. (400 invalid_policy)"),
+            (["--policy", "first"], "one of `replace`, `reject`, `share`. (400 invalid_policy)"),
         ],
     )
     def test_says_why_the_server_refuses(self, rig: Rig, arguments: list[str], sentence: str) -> None:
@@ -166,6 +166,24 @@ class TestSend:
         assert rig.kept("ann") == [b"hello"]
         rig.clock.advance(5)
         assert rig.kept("ann") == []
+
+    def test_waits_until_a_page_has_acknowledged_the_message(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[tuple[str, float]] = []
+
+        def exchange(client: Client, request: ApiRequest) -> ApiResponse:
+            asked.append((request.target, request.wait))
+            return ApiResponse(200, {}, b'{"id":"1-0","status":"delivered"}')
+
+        monkeypatch.setattr(Client, "_exchange", exchange)
+        result = run("send", "ann", "hello", "--wait", "2.5")
+        assert (result.exit_code, result.stdout) == (0, "delivered 1-0\n")
+        assert asked == [("/v1/clients/-/messages?client_id=ann&wait=2.5", 2.5)]
+
+    @pytest.mark.parametrize("wait", ["0", "-1", "31", "nan"])
+    def test_refuses_to_wait_for_longer_than_the_server_does(self, rig: Rig, wait: str) -> None:
+        result = run("send", "ann", "hello", "--wait", wait)
+        assert result.exit_code == 1
+        assert result.stderr.endswith("above 0 and at most 30. (400 invalid_wait)\n")
 
     @pytest.mark.parametrize("key", ["", "two words", "é", "k" * 256])
     def test_refuses_a_key_that_no_header_carries(self, rig: Rig, key: str) -> None:

@@ -25,8 +25,8 @@ OPEN = '{"type":"open","client_id":"ann","cursor":"5-0","gap":false,"ping":25,"t
 BROKEN = ConnectionClosedError(None, None)
 
 
-def closed(code: int) -> ConnectionClosedError:
-    return ConnectionClosedError(Close(code, ""), None)
+def closed(code: int, reason: str = "") -> ConnectionClosedError:
+    return ConnectionClosedError(Close(code, reason), None)
 
 
 class FakeSocket:
@@ -60,6 +60,8 @@ class World:
         self.messages: list[str] = []
         self.notices: list[str] = []
         self.pauses: list[float] = []
+        """The longest that each pause may have been, where the listener chose it."""
+        self.slept: list[float] = []
 
         @asynccontextmanager
         async def connect(address: str, **options: Any) -> AsyncIterator[FakeSocket]:
@@ -75,6 +77,18 @@ class World:
 
         monkeypatch.setattr(listen, "connect", connect)
         monkeypatch.setattr(random, "uniform", uniform)
+
+    def sleep_no_longer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Note the pauses that a listener makes, and make none of them."""
+        sleep = asyncio.sleep
+
+        async def note(seconds: float) -> None:
+            pause = seconds > 0 and seconds != listen.ACK_SECONDS
+            if pause:
+                self.slept.append(seconds)
+            await sleep(0 if pause else seconds)
+
+        monkeypatch.setattr(asyncio, "sleep", note)
 
     def play(self, *connections: FakeSocket | Exception | Sequence[str | Exception], token: str = TOKEN) -> None:
         self.connections = [c if isinstance(c, FakeSocket | Exception) else FakeSocket(c) for c in connections]
@@ -207,3 +221,16 @@ class TestComingBack:
     def test_takes_longer_when_the_server_lets_nobody_in(self, world: World) -> None:
         world.play_to_the_end([OPEN], [closed(4503)], [closed(1011)], [closed(4503)])
         assert world.pauses == [0.5, 1, 2, 4]
+
+    @pytest.mark.parametrize("code", [1001, 4503])
+    def test_waits_as_long_as_the_server_says(self, world: World, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+        world.sleep_no_longer(monkeypatch)
+        world.play_to_the_end([OPEN, "6-0 a", closed(code, "retry=1500")], [closed(code, "retry=20")])
+        assert world.slept == [1.5, 0.02]
+        assert world.pauses == []
+        assert [query.get("after") for query in world.queries()] == [None, ["6-0"], ["6-0"]]
+
+    @pytest.mark.parametrize("reason", ["", "retry=", "retry=-1", "retry=1.5", "retry=9999999999", "going away"])
+    def test_makes_a_pause_of_its_own_when_the_server_names_none(self, world: World, reason: str) -> None:
+        world.play_to_the_end([OPEN, closed(1001, reason)])
+        assert world.pauses == [0.5]

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pushline import channel
     from pushline.client.aio import AsyncClient
-    from pushline.client.results import SendResult, TargetResult
+    from pushline.client.results import ClientState, SendResult, TargetResult
     from pushline.client.sync import Client
 
 __version__ = "0.1.0"
 
-__all__ = ["AsyncClient", "Client", "SendResult", "TargetResult", "__version__", "channel"]
+__all__ = ["AsyncClient", "Client", "ClientState", "SendResult", "TargetResult", "__version__", "channel"]
 
 _HOMES = {
     "AsyncClient": "pushline.client.aio",
     "Client": "pushline.client.sync",
+    "ClientState": "pushline.client.results",
     "SendResult": "pushline.client.results",
     "TargetResult": "pushline.client.results",
 }

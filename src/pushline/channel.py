@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from typing import Unpack
 
-from pushline.client.requests import Item
-from pushline.client.results import SendResult, TargetResult
+from pushline.client.requests import Item, SendOptions
+from pushline.client.results import ClientState, SendResult, TargetResult
 from pushline.client.sync import Client
 from pushline.messages import DEFAULT_DURATION_MINUTES
 
-__all__ = ["create_channel", "send_json", "send_many", "send_message"]
+__all__ = ["create_channel", "get_client", "send_json", "send_many", "send_message"]
 
 
 def create_channel(
@@ -32,23 +33,24 @@ def create_channel(
     return _client().create_channel(client_id, duration_minutes, policy=policy)
 
 
-def send_message(
-    client_id: str, message: str | bytes, *, idempotency_key: str | None = None, ttl: float | None = None
-) -> SendResult:
+def send_message(client_id: str, message: str | bytes, **options: Unpack[SendOptions]) -> SendResult:
     """Send a text to ``client_id``: see :meth:`pushline.Client.send_message`."""
-    return _client().send_message(client_id, message, idempotency_key=idempotency_key, ttl=ttl)
+    return _client().send_message(client_id, message, **options)
 
 
-def send_json(
-    client_id: str, value: object, *, idempotency_key: str | None = None, ttl: float | None = None
-) -> SendResult:
+def send_json(client_id: str, value: object, **options: Unpack[SendOptions]) -> SendResult:
     """Send a value as JSON to ``client_id``: see :meth:`pushline.Client.send_json`."""
-    return _client().send_json(client_id, value, idempotency_key=idempotency_key, ttl=ttl)
+    return _client().send_json(client_id, value, **options)
 
 
 def send_many(items: Iterable[Item]) -> list[TargetResult]:
     """Send several messages at once: see :meth:`pushline.Client.send_many`."""
     return _client().send_many(items)
+
+
+def get_client(client_id: str) -> ClientState:
+    """Look up the channel of ``client_id``: see :meth:`pushline.Client.get_client`."""
+    return _client().get_client(client_id)
 
 
 @cache

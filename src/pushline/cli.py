@@ -121,7 +121,9 @@ def _client(url: str, data_dir: Path) -> Client:
 @main.command()
 @click.argument("client_id", callback=_utf8)
 @click.option("--minutes", default=DEFAULT_DURATION_MINUTES, show_default=True, help="How long the token lasts.")
-@click.option("--policy", default="replace", show_default=True, help="Who receives: replace (the newest page), share.")
+@click.option(
+    "--policy", default="replace", show_default=True, help="Who receives: replace (the newest page), share, reject."
+)
 @_talks
 def token(client_id: str, minutes: int, policy: str, url: str, data_dir: Path) -> None:
     """Make a token for a page of CLIENT_ID, and print it."""
@@ -134,8 +136,11 @@ def token(client_id: str, minutes: int, policy: str, url: str, data_dir: Path) -
 @click.argument("message", callback=_utf8)
 @click.option("--key", help="An idempotency key: a repeat with the same key takes effect once.")
 @click.option("--ttl", type=float, metavar="SECONDS", help="How long to keep it for a page that is away.")
+@click.option("--wait", type=float, metavar="SECONDS", help="Wait until a page has acknowledged it: `delivered`.")
 @_talks
-def send(client_id: str, message: str, key: str | None, ttl: float | None, url: str, data_dir: Path) -> None:
+def send(
+    client_id: str, message: str, key: str | None, ttl: float | None, wait: float | None, url: str, data_dir: Path
+) -> None:
     """Send MESSAGE (- for standard input) to CLIENT_ID, and print what became of it.
 
     Exits with 1 when there is no channel of that client id: nobody has a token for it.
@@ -143,7 +148,7 @@ def send(client_id: str, message: str, key: str | None, ttl: float | None, url: 
     data = sys.stdin.buffer.read() if message == "-" else message
     with _client(url, data_dir) as client:
         try:
-            result = client.send_message(client_id, data, idempotency_key=key, ttl=ttl)
+            result = client.send_message(client_id, data, idempotency_key=key, ttl=ttl, wait=wait)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--key") from None
     click.echo(result.status if result.id is None else f"{result.status} {result.id}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import secrets
 from collections.abc import Callable
 from typing import Final
@@ -22,6 +23,7 @@ from pushline.protocol.tokens import is_token
 
 ACK_SECONDS: Final = 4.0
 MAX_PAUSE_SECONDS: Final = 32.0
+_RETRY: Final = re.compile(r"retry=(\d{1,9})", re.ASCII)
 
 
 class Listener:
@@ -47,18 +49,21 @@ class Listener:
             raise ConnectionEnded(INVALID_TOKEN)
         while True:
             self._tries += 1
+            moment: float | None = None  # at which the server wants it back
             try:
                 await self._listen()
             except ConnectionClosed as closed:
                 code = closed.rcvd.code if closed.rcvd is not None else None
                 if code is not None and 4400 <= code < 4500:
                     raise ConnectionEnded(code) from None
+                if closed.rcvd is not None and (asked := _RETRY.fullmatch(closed.rcvd.reason)):
+                    moment = int(asked[1]) / 1000
             except (OSError, InvalidHandshake, InvalidURI) as error:
                 if self._cursor is None:
                     raise Unreachable(self._url, str(error)) from None
             self._notice("disconnected; coming back")
             pause = 0.5 * 2**self._tries if self._tries < 6 else MAX_PAUSE_SECONDS
-            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter
+            await asyncio.sleep(random.uniform(0, pause) if moment is None else moment)  # noqa: S311 - jitter
 
     async def _listen(self) -> None:
         query = {"page": self._page} if self._cursor is None else {"page": self._page, "after": self._cursor}

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import aiohttp
@@ -19,12 +20,22 @@ from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutErr
 
 import pushline
 from pushline import channel
+from pushline.client.results import Connection
 from pushline.client.retry import PAUSES
 from pushline.errors import ConfigurationError, RequestRefused, Unreachable
 
 URL = "http://push.example:8080/base"
 KEY = "0123456789abcdef"
 SENT = (200, {"id": "1-0", "status": "sent"})
+
+STATE = {
+    "client_id": "ann",
+    "connected": True,
+    "connections": [{"transport": "sse", "page": "a", "acknowledged": "1-0"}],
+    "queued": 2,
+    "acknowledged": "1-0",
+    "expires_at": "2030-01-02T03:04:05Z",
+}
 
 Outcome = Exception | tuple[int, object]
 Seen = tuple[str, str, dict[str, str], bytes]
@@ -36,9 +47,11 @@ class FarEnd:
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
         self.seen: list[Seen] = []
+        self.timeouts: list[float | None] = []
 
-    def play(self, *request: *Seen) -> tuple[int, bytes]:
+    def play(self, *request: *Seen, timeout: float | None) -> tuple[int, bytes]:
         self.seen.append(request)
+        self.timeouts.append(timeout)
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
@@ -71,10 +84,10 @@ class SyncDriver:
         return getattr(self.client, method)(*arguments, **options)
 
     def urlopen(
-        self, method: str, url: str, *, body: bytes, headers: dict[str, str], **options: Any
+        self, method: str, url: str, *, body: bytes, headers: dict[str, str], timeout: float, **options: Any
     ) -> urllib3.HTTPResponse:
-        assert options == {"timeout": 10.0, "retries": False, "redirect": False}
-        status, answer = self.far_end.play(method, url, headers, body)
+        assert options == {"retries": False, "redirect": False}
+        status, answer = self.far_end.play(method, url, headers, body, timeout=timeout)
         return urllib3.HTTPResponse(answer, {"Content-Type": "application/json"}, status)
 
 
@@ -96,10 +109,17 @@ class AsyncDriver:
 
     @asynccontextmanager
     async def request(
-        self, method: str, url: object, *, data: bytes, headers: dict[str, str], allow_redirects: bool
+        self,
+        method: str,
+        url: object,
+        *,
+        data: bytes,
+        headers: dict[str, str],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - so it is called
+        allow_redirects: bool,
     ) -> Any:
         assert not allow_redirects
-        self.status, self.answer = self.far_end.play(method, str(url), headers, data)
+        self.status, self.answer = self.far_end.play(method, str(url), headers, data, timeout=timeout.total)
         self.headers = {"Content-Type": "application/json"}
         yield self
 
@@ -157,6 +177,39 @@ class TestCalls:
         sent = driver.call("send_many", [{"to": "ann", "data": "hello"}])
         assert sent == [pushline.TargetResult("ann", "1-0", "sent")]
 
+    @pytest.mark.parametrize("method", ["send_message", "send_json"])
+    def test_a_send_may_wait_until_a_page_has_acknowledged_it(self, driver: Driver, method: str) -> None:
+        driver.far_end.outcomes = [(200, {"id": "1-0", "status": "delivered"})]
+        assert driver.call(method, "ann", "hello", wait=12.5) == pushline.SendResult("1-0", "delivered")
+        assert driver.far_end.seen[0][1] == f"{URL}/v1/clients/-/messages?client_id=ann&wait=12.5"
+
+    def test_a_call_has_the_time_that_it_waits_on_purpose_besides_its_own(self, driver: Driver) -> None:
+        driver.far_end.outcomes = [SENT, SENT, (200, STATE)]
+        driver.call("send_message", "ann", "hello")
+        driver.call("send_message", "ann", "hello", wait=30)
+        driver.call("get_client", "ann")
+        assert driver.far_end.timeouts == [10.0, 40.0, 10.0]
+
+    def test_get_client_returns_the_state_of_the_channel(self, driver: Driver) -> None:
+        driver.far_end.outcomes = [(200, STATE)]
+        state = driver.call("get_client", "room/ann")
+        assert state == pushline.ClientState(
+            client_id="ann",
+            connected=True,
+            connections=[Connection("sse", "a", "1-0")],
+            queued=2,
+            acknowledged="1-0",
+            expires_at=datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC),
+        )
+        method, url, _, body = driver.far_end.seen[0]
+        assert (method, url, body) == ("GET", f"{URL}/v1/clients/-?client_id=room%2Fann", b"")
+
+    def test_a_client_id_without_a_channel_is_a_refusal(self, driver: Driver) -> None:
+        driver.far_end.outcomes = [(404, {"code": "no_channel", "title": "None", "detail": "None.", "status": 404})]
+        with pytest.raises(RequestRefused) as refused:
+            driver.call("get_client", "ann")
+        assert (refused.value.status, refused.value.code) == (404, "no_channel")
+
     def test_a_refusal_is_raised_and_final(self, driver: Driver) -> None:
         driver.far_end.outcomes = [(503, {"code": "unavailable", "title": "Busy", "detail": "Wait.", "status": 503})]
         with pytest.raises(RequestRefused, match=r"^Busy: Wait\. \(503 unavailable\)$"):
@@ -171,6 +224,11 @@ class TestTries:
         assert driver.call("send_message", "ann", "hello", idempotency_key="k").id == "1-0"
         first, second, third = driver.far_end.seen
         assert first == second == third
+        assert tuple(pauses) == PAUSES
+
+    def test_a_look_up_is_repeated(self, driver: Driver, pauses: list[float]) -> None:
+        driver.far_end.outcomes = [driver.broken, driver.late, (200, STATE)]
+        assert driver.call("get_client", "ann").queued == 2
         assert tuple(pauses) == PAUSES
 
     def test_a_send_with_a_key_is_given_up_in_the_end(self, driver: Driver, pauses: list[float]) -> None:
@@ -295,6 +353,8 @@ class TestTheModule:
             (lambda: channel.send_message("ann", "hello", ttl=5), SENT, pushline.SendResult("1-0", "sent")),
             (lambda: channel.send_json("ann", [1], idempotency_key="k"), SENT, pushline.SendResult("1-0", "sent")),
             (lambda: channel.send_many([{"to": "ann", "json": 1}]), (200, {"results": []}), []),
+            (lambda: channel.send_message("ann", "hello", wait=5), SENT, pushline.SendResult("1-0", "sent")),
+            (lambda: channel.get_client("ann").connections[0].transport, (200, STATE), "sse"),
         ],
     )
     def test_has_the_methods_of_the_client(

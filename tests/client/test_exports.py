@@ -16,12 +16,20 @@ from pushline.client import aio, results, sync
 
 
 def test_the_package_offers_these_names() -> None:
-    assert pushline.__all__ == ["AsyncClient", "Client", "SendResult", "TargetResult", "__version__", "channel"]
+    assert pushline.__all__ == [
+        "AsyncClient",
+        "Client",
+        "ClientState",
+        "SendResult",
+        "TargetResult",
+        "__version__",
+        "channel",
+    ]
     assert all(getattr(pushline, name) is not None for name in pushline.__all__)
 
 
 def test_the_channel_module_offers_these_functions() -> None:
-    assert channel.__all__ == ["create_channel", "send_json", "send_many", "send_message"]
+    assert channel.__all__ == ["create_channel", "get_client", "send_json", "send_many", "send_message"]
     assert all(callable(getattr(channel, name)) for name in channel.__all__)
 
 
@@ -29,6 +37,7 @@ def test_every_name_is_what_its_module_calls_it() -> None:
     assert pushline.channel is channel
     assert pushline.Client is sync.Client
     assert pushline.AsyncClient is aio.AsyncClient
+    assert pushline.ClientState is results.ClientState
     assert pushline.SendResult is results.SendResult
     assert pushline.TargetResult is results.TargetResult
 

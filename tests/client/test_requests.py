@@ -15,7 +15,7 @@ from yarl import URL
 
 from pushline.client import requests
 from pushline.client.requests import ApiRequest, ApiResponse, Item
-from pushline.client.results import SendResult, TargetResult
+from pushline.client.results import ClientState, Connection, SendResult, TargetResult
 from pushline.errors import RequestRefused
 
 texts = st.text(st.characters(codec="utf-8"), min_size=1)
@@ -69,6 +69,21 @@ class TestSendMessage:
     def test_states_the_ttl_in_seconds(self, ttl: float, sent: str) -> None:
         assert queried(requests.send_message("ann", "hello", ttl=ttl).target)["ttl"] == [sent]
 
+    @pytest.mark.parametrize(("wait", "sent"), [(30, "30"), (0.5, "0.5")])
+    def test_states_for_how_long_it_waits(self, wait: float, sent: str) -> None:
+        request = requests.send_message("ann", "hello", wait=wait)
+        assert queried(request.target)["wait"] == [sent]
+        assert request.wait == wait
+
+    def test_waits_for_nothing_unless_it_is_asked_to(self) -> None:
+        request = requests.send_json("ann", "hello", ttl=5)
+        assert queried(request.target) == {"client_id": ["ann"], "ttl": ["5"]}
+        assert request.wait == 0
+
+    def test_may_wait_without_being_repeatable(self) -> None:
+        assert not requests.send_message("ann", "hello", wait=5).repeatable
+        assert requests.send_message("ann", "hello", wait=5, idempotency_key="k").repeatable
+
     def test_is_repeatable_with_an_idempotency_key_only(self) -> None:
         assert not requests.send_message("ann", "hello").repeatable
         keyed = requests.send_message("ann", "hello", idempotency_key="order-7")
@@ -112,6 +127,20 @@ class TestSendJson:
     @given(value=json_values)
     def test_any_value_survives(self, value: object) -> None:
         assert json.loads(requests.send_json("ann", value).body) == value
+
+
+class TestGetClient:
+    def test_asks_for_the_client_id_in_the_query(self) -> None:
+        request = requests.get_client("room/ann")
+        assert (request.method, request.target) == ("GET", "/v1/clients/-?client_id=room%2Fann")
+        assert (request.body, request.wait) == (b"", 0)
+
+    def test_is_repeatable(self) -> None:
+        assert requests.get_client("ann").repeatable
+
+    @given(client_id=texts)
+    def test_any_client_id_survives(self, client_id: str) -> None:
+        assert queried(requests.get_client(client_id).target) == {"client_id": [client_id]}
 
 
 class TestSendMany:
@@ -160,6 +189,48 @@ class TestAnswers:
             TargetResult("bob", None, "no_channel"),
             TargetResult("", code="invalid_client_id", detail="The client id is empty."),
         ]
+
+    def test_a_channel_is_read_with_its_connections(self) -> None:
+        body = {
+            "client_id": "ann",
+            "connected": True,
+            "connections": [
+                {"transport": "websocket", "page": "a", "acknowledged": "1-0"},
+                {"transport": "longpoll", "page": "b", "acknowledged": "2-0"},
+            ],
+            "queued": 3,
+            "acknowledged": "2-0",
+            "expires_at": "2030-01-02T03:04:05Z",
+        }
+        assert requests.parse_client(answer(200, body)) == ClientState(
+            client_id="ann",
+            connected=True,
+            connections=[Connection("websocket", "a", "1-0"), Connection("longpoll", "b", "2-0")],
+            queued=3,
+            acknowledged="2-0",
+            expires_at=datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC),
+        )
+
+    def test_a_channel_that_nobody_has_used_has_no_connections_and_nothing_acknowledged(self) -> None:
+        body = {
+            "client_id": "ann",
+            "connected": False,
+            "connections": [],
+            "queued": 0,
+            "acknowledged": None,
+            "expires_at": "2030-01-02T03:04:05Z",
+            "callbacks": {"of": "a later version"},
+        }
+        state = requests.parse_client(answer(200, body))
+        assert (state.connected, state.connections, state.acknowledged) == (False, [], None)
+
+    def test_the_end_of_a_channel_is_a_moment_that_can_be_compared(self) -> None:
+        body = {"client_id": "a", "connected": False, "connections": [], "queued": 0, "acknowledged": None}
+        for text in ("2030-01-02T03:04:05Z", "2030-01-02T05:04:05+02:00"):
+            state = requests.parse_client(answer(200, body | {"expires_at": text}))
+            assert state.expires_at == datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+        with pytest.raises(RequestRefused, match="unexpected_answer"):
+            requests.parse_client(answer(200, body | {"expires_at": "tomorrow"}))
 
     def test_fields_of_a_later_version_are_passed_over(self) -> None:
         assert requests.parse_sent(answer(200, {"id": "1-0", "status": "delivered", "new": 1})).status == "delivered"

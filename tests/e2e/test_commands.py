@@ -88,6 +88,10 @@ class TestServe:
             ("--listen", "127.0.0.1:99999", r"--listen 127\.0\.0\.1:99999 is not of the form HOST:PORT, .+"),
             ("--listen", "name.invalid:80", r"--listen name\.invalid:80 cannot be served: .+"),
             ("--ping-interval", "0", r"--ping-interval must be at least .+"),
+            ("--durability", "paper", r"--durability paper is not known\. Use `process` or `disk`\."),
+            ("--drain-seconds", "-1", r"--drain-seconds must be at least .+"),
+            ("--connect-rate", "nan", r"--connect-rate must be at least .+"),
+            ("--max-store-channels", "0", r"--max-store-channels must be at least .+"),
             ("--log-level", "loud", r"--log-level is one of .+, not loud\."),
             ("--log-format", "odd", r"--log-format is one of .+, not odd\."),
         ],
@@ -100,6 +104,12 @@ class TestServe:
         assert refused.returncode == 1
         assert re.fullmatch(f"Error: {sentence}\n", refused.stderr), refused.stderr
         assert refused.stdout == ""
+
+    def test_a_promise_that_the_store_cannot_keep_is_refused_in_a_sentence(self, tmp_path: Path) -> None:
+        options = ["--store", "memory", "--durability", "disk", "--listen", "127.0.0.1:0"]
+        refused = run_pushline("serve", *options, "--data-dir", str(tmp_path / "data"))
+        assert refused.returncode == 1
+        assert re.fullmatch(r"Error: --store memory .+ --durability disk\. .+\n", refused.stderr), refused.stderr
 
     def test_an_address_in_use_is_one_sentence(self, shared_pushline: PushlineProcess, tmp_path: Path) -> None:
         address = f"127.0.0.1:{shared_pushline.port}"
@@ -127,6 +137,8 @@ class TestServe:
             PUSHLINE_LISTEN=f"127.0.0.1:{port}",
             PUSHLINE_DATA_DIR=str(tmp_path / "data"),
             PUSHLINE_STORE="memory",
+            PUSHLINE_DRAIN_SECONDS="0.5",
+            PUSHLINE_CONNECT_RATE="0",
             PUSHLINE_LOG_FORMAT="json",
             PUSHLINE_ALLOWED_ORIGIN="https://one.example https://two.example",
         )
@@ -157,6 +169,16 @@ class TestTokenAndSend:
         assert re.fullmatch(r"sent \d+-\d+\n", sent.stdout)
         wait_for(lambda: "from standard input\n" in listener.output, lambda: listener.output)
 
+    def test_send_waits_for_the_page(self, talk: list[str], client_id: str, start_program: StartProgram) -> None:
+        token = run_pushline("token", client_id, *talk).stdout.strip()
+        waited = run_pushline("send", client_id, "to nobody", "--wait", "0.2", *talk)
+        assert re.fullmatch(r"queued \d+-\d+\n", waited.stdout), waited
+        listener = start_program([COMMAND, "listen", "--token", token, "--url", talk[1]])
+        waited = run_pushline("send", client_id, "hello", "--wait", "30", *talk)
+        assert re.fullmatch(r"delivered \d+-\d+\n", waited.stdout), waited
+        assert waited.returncode == 0
+        wait_for(lambda: "to nobody\nhello\n" in listener.output, lambda: listener.output)
+
     def test_send_to_nobody_says_so_and_exits_with_1(self, talk: list[str], client_id: str) -> None:
         sent = run_pushline("send", client_id, "hello", *talk)
         assert (sent.returncode, sent.stdout, sent.stderr) == (1, "no_channel\n", "")
@@ -172,6 +194,7 @@ class TestTokenAndSend:
             (["token", "x" * 257], r"The client id is not 1 to 256 bytes of UTF-8: .+ \(400 invalid_client_id\)"),
             (["token", "ann", "--minutes", "0"], r".+ \(400 invalid_duration\)"),
             (["token", "ann", "--policy", "odd"], r".+ \(400 invalid_policy\)"),
+            (["send", "ann", "hello", "--wait", "31"], r".+ \(400 invalid_wait\)"),
             (["send", "ann", ""], r"The message is empty or not UTF-8: .+ \(400 invalid_message\)"),
         ],
     )
@@ -222,6 +245,22 @@ class TestListen:
         pushline.client.send_message("ann", "after")
         wait_for(lambda: "after\n" in listener.output, lambda: listener.output)
         assert [line for line in listener.output.splitlines() if line[0] != "#"] == ["before", "after"]
+
+    def test_it_comes_back_at_the_moment_that_a_server_names_which_goes_away(
+        self, start_pushline: StartPushline, start_program: StartProgram
+    ) -> None:
+        pushline = start_pushline("--drain-seconds", "0")
+        listener = start_program(
+            [COMMAND, "listen", "--url", pushline.url, "--token", pushline.client.create_channel("ann")]
+        )
+        assert pushline.client.send_message("ann", "before", wait=30).status == "delivered"
+        assert pushline.terminate() == 0
+        pushline.restart()
+        assert pushline.client.send_message("ann", "after", wait=30).status == "delivered"
+        wait_for(lambda: "after\n" in listener.output, lambda: listener.output)
+        lines = listener.output.splitlines()
+        assert [line for line in lines if line[0] != "#"] == ["before", "after"]
+        assert "# disconnected; coming back" in lines
 
     @pytest.mark.parametrize("token", ["forged", "a b"])
     def test_an_invalid_token_is_one_sentence_and_exit_1(self, shared_pushline: PushlineProcess, token: str) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import ModuleType
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, Unpack
 from urllib.parse import urlencode
 
 import pytest
@@ -18,12 +21,14 @@ from hypothesis import strategies as st
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from pushline import AsyncClient, Client, SendResult, channel
+from pushline import AsyncClient, Client, ClientState, SendResult, channel
+from pushline.client.requests import SendOptions
 from pushline.errors import RequestRefused, Unreachable
 
-from .processes import PushlineProcess, free_port
+from .conftest import StartProgram
+from .processes import COMMAND, PushlineProcess, free_port
 from .proxy import Proxy
-from .waiting import PATIENCE_SECONDS
+from .waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -69,19 +74,21 @@ class Door(Protocol):
 
     def create_channel(self, client_id: str) -> str: ...
 
-    def send_message(self, client_id: str, message: str | bytes) -> SendResult: ...
+    def send_message(self, client_id: str, message: str | bytes, **options: Unpack[SendOptions]) -> SendResult: ...
 
     def send_json(self, client_id: str, value: object) -> SendResult: ...
+
+    def get_client(self, client_id: str) -> ClientState: ...
 
 
 class AsyncDoor:
     """The asynchronous client, in an event loop of its own thread: the test's own may belong to a browser."""
 
-    def __init__(self, url: str, api_key: str) -> None:
+    def __init__(self, url: str, api_key: str, **options: float) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="asynchronous client")
         self._thread.start()
-        self.client = AsyncClient(url, api_key)
+        self.client = AsyncClient(url, api_key, **options)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE_SECONDS)
@@ -89,8 +96,11 @@ class AsyncDoor:
     def create_channel(self, client_id: str) -> str:
         return self.run(self.client.create_channel(client_id))
 
-    def send_message(self, client_id: str, message: str | bytes) -> SendResult:
-        return self.run(self.client.send_message(client_id, message))
+    def send_message(self, client_id: str, message: str | bytes, **options: Unpack[SendOptions]) -> SendResult:
+        return self.run(self.client.send_message(client_id, message, **options))
+
+    def get_client(self, client_id: str) -> ClientState:
+        return self.run(self.client.get_client(client_id))
 
     def send_json(self, client_id: str, value: object) -> SendResult:
         return self.run(self.client.send_json(client_id, value))
@@ -181,6 +191,63 @@ class TestDelivery:
         assert door.send_message(client_id, "hello") == SendResult(id=None, status="no_channel")
 
 
+class TestArrival:
+    @through_each_door
+    def test_a_send_waits_until_a_page_has_acknowledged_it_and_a_look_up_says_so_too(
+        self, door: Door, shared_pushline: PushlineProcess, start_program: StartProgram, client_id: str
+    ) -> None:
+        token = door.create_channel(client_id)
+        listener = start_program([COMMAND, "listen", "--token", token, "--url", shared_pushline.url])
+        first = door.send_message(client_id, "hello", wait=30)
+        assert first.status == "delivered"
+        wait_for(lambda: "hello\n" in listener.output, lambda: listener.output)
+        state = door.get_client(client_id)
+        assert (state.client_id, state.connected, state.queued) == (client_id, True, 0)
+        assert [(each.transport, each.acknowledged) for each in state.connections] == [("websocket", first.id)]
+        assert state.acknowledged == first.id
+        left = state.expires_at - datetime.now(UTC)
+        assert timedelta(hours=1, minutes=58) < left <= timedelta(hours=2, seconds=1)  # whole seconds, never less
+        assert listener.end(signal.SIGINT) == 0
+        wait_for(lambda: not door.get_client(client_id).connected, lambda: door.get_client(client_id))
+
+    @through_each_door
+    def test_what_nobody_acknowledges_is_queued_when_the_wait_is_over(
+        self, door: Door, shared_pushline: PushlineProcess, client_id: str
+    ) -> None:
+        door.create_channel(client_id)
+        began = time.monotonic()
+        sent = door.send_message(client_id, "hello", wait=0.3, idempotency_key="k")
+        assert sent.status == "queued"
+        assert time.monotonic() - began >= 0.3
+        state = door.get_client(client_id)
+        assert (state.connected, state.connections, state.queued, state.acknowledged) == (False, [], 1, None)
+
+    def test_a_wait_may_be_longer_than_the_timeout_of_the_client(
+        self, shared_pushline: PushlineProcess, client_id: str
+    ) -> None:
+        asynchronous = AsyncDoor(shared_pushline.url, shared_pushline.api_key, timeout=0.5)
+        with ExitStack() as stack:
+            client = stack.enter_context(Client(shared_pushline.url, shared_pushline.api_key, timeout=0.5))
+            stack.callback(asynchronous.close)
+            client.create_channel(client_id)
+            assert client.send_message(client_id, "hello", wait=1).status == "queued"
+            assert asynchronous.send_message(client_id, "hello", wait=1).status == "queued"
+
+    @through_each_door
+    @pytest.mark.parametrize("client_id", HARD_CLIENT_IDS, ids=ascii)
+    def test_any_client_id_can_be_looked_up(self, door: Door, shared_pushline: PushlineProcess, client_id: str) -> None:
+        door.create_channel(client_id)
+        assert door.get_client(client_id).client_id == client_id
+
+    @through_each_door
+    def test_a_client_id_without_a_channel_is_a_refusal(
+        self, door: Door, shared_pushline: PushlineProcess, client_id: str
+    ) -> None:
+        with pytest.raises(RequestRefused) as refusal:
+            door.get_client(client_id)
+        assert (refusal.value.status, refusal.value.code) == (404, "no_channel")
+
+
 class TestFailure:
     @through_each_door
     def test_what_the_server_refuses_is_an_error_with_its_code(
@@ -192,6 +259,8 @@ class TestFailure:
             (lambda: door.send_message(client_id, ""), 400, "invalid_message"),
             (lambda: door.send_message(client_id, b"\xff"), 400, "invalid_message"),
             (lambda: door.send_message(client_id, "x" * 32_768), 413, "message_too_long"),
+            (lambda: door.send_message(client_id, "hello", wait=31), 400, "invalid_wait"),
+            (lambda: door.get_client("x" * 257), 400, "invalid_client_id"),
         ]
         for wrong, status, code in wrongs:
             with pytest.raises(RequestRefused) as refusal:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Unpack
 
 import aiohttp
 from yarl import URL
 
 from pushline.client import requests
 from pushline.client.endpoint import Endpoint
-from pushline.client.requests import ApiRequest, ApiResponse, Item
-from pushline.client.results import SendResult, TargetResult
+from pushline.client.requests import ApiRequest, ApiResponse, Item, SendOptions
+from pushline.client.results import ClientState, SendResult, TargetResult
 from pushline.client.retry import Tries
 from pushline.messages import DEFAULT_DURATION_MINUTES
 
@@ -34,26 +35,21 @@ class AsyncClient:
         """Return a new token for ``client_id``: see :meth:`pushline.Client.create_channel`."""
         return requests.parse_token(await self._ask(requests.create_channel(client_id, duration_minutes, policy)))
 
-    async def send_message(
-        self,
-        client_id: str,
-        message: str | bytes,
-        *,
-        idempotency_key: str | None = None,
-        ttl: float | None = None,
-    ) -> SendResult:
+    async def send_message(self, client_id: str, message: str | bytes, **options: Unpack[SendOptions]) -> SendResult:
         """Send a text to ``client_id``: see :meth:`pushline.Client.send_message`."""
-        return requests.parse_sent(await self._ask(requests.send_message(client_id, message, idempotency_key, ttl)))
+        return requests.parse_sent(await self._ask(requests.send_message(client_id, message, **options)))
 
-    async def send_json(
-        self, client_id: str, value: object, *, idempotency_key: str | None = None, ttl: float | None = None
-    ) -> SendResult:
+    async def send_json(self, client_id: str, value: object, **options: Unpack[SendOptions]) -> SendResult:
         """Send a value as JSON to ``client_id``: see :meth:`pushline.Client.send_json`."""
-        return requests.parse_sent(await self._ask(requests.send_json(client_id, value, idempotency_key, ttl)))
+        return requests.parse_sent(await self._ask(requests.send_json(client_id, value, **options)))
 
     async def send_many(self, items: Iterable[Item]) -> list[TargetResult]:
         """Send several messages at once: see :meth:`pushline.Client.send_many`."""
         return requests.parse_sent_many(await self._ask(requests.send_many(items)))
+
+    async def get_client(self, client_id: str) -> ClientState:
+        """Look up the channel of ``client_id``: see :meth:`pushline.Client.get_client`."""
+        return requests.parse_client(await self._ask(requests.get_client(client_id)))
 
     async def close(self) -> None:
         """Close the connections. A later call opens new ones."""
@@ -86,6 +82,7 @@ class AsyncClient:
             request.method,
             URL(self._endpoint.url + request.target, encoded=True),
             data=request.body,
+            timeout=aiohttp.ClientTimeout(total=self._timeout + request.wait),
             headers=request.headers,
             allow_redirects=False,
         ) as answer:
@@ -95,6 +92,5 @@ class AsyncClient:
     def _open_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             headers=self._endpoint.headers,
-            timeout=aiohttp.ClientTimeout(total=self._timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
         )

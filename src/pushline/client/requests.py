@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Required, TypedDict, TypeVar
+from typing import Any, Final, Required, TypedDict, TypeVar, Unpack
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from pushline.client.results import SendResult, TargetResult
+from pushline.client.results import ClientState, SendResult, TargetResult
 from pushline.errors import RequestRefused
 
 # The client id travels in the query: proxies decode `%2F` in a path, and URL libraries fold `.` and `..` there.
-_MESSAGES_OF_CLIENT: Final = "/v1/clients/-/messages"
+_CLIENT: Final = "/v1/clients/-"
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -29,7 +29,8 @@ T = TypeVar("T")
 class ApiRequest:
     """A request to Pushline, but for its address and the API key.
 
-    ``repeatable`` tells that it takes effect once even when it is made twice.
+    ``repeatable`` tells that it takes effect once even when it is made twice; ``wait`` is the seconds for which
+    Pushline may hold back the answer on purpose.
     """
 
     method: str
@@ -38,6 +39,7 @@ class ApiRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     repeatable: bool = False
+    wait: float = 0.0
 
     @property
     def target(self) -> str:
@@ -70,6 +72,19 @@ class Item(TypedDict, total=False):
     ttl: float
 
 
+class SendOptions(TypedDict, total=False):
+    """How one message is sent.
+
+    A send that is repeated with the same ``idempotency_key`` takes effect once. ``ttl`` is the seconds for which the
+    message is kept for a page that is away. With ``wait`` the answer waits, for so many seconds at most (30 or less),
+    until a page has acknowledged the message: its status is then ``"delivered"``.
+    """
+
+    idempotency_key: str | None
+    ttl: float | None
+    wait: float | None
+
+
 def create_channel(client_id: str, duration_minutes: int, policy: str | None) -> ApiRequest:
     """Ask for a token (contract, A1)."""
     channel: dict[str, object] = {"client_id": client_id, "duration_minutes": duration_minutes}
@@ -78,19 +93,20 @@ def create_channel(client_id: str, duration_minutes: int, policy: str | None) ->
     return ApiRequest("POST", "/v1/channels", headers={"Content-Type": _JSON}, body=msgspec.json.encode(channel))
 
 
-def send_message(
-    client_id: str, message: str | bytes, idempotency_key: str | None = None, ttl: float | None = None
-) -> ApiRequest:
+def send_message(client_id: str, message: str | bytes, **options: Unpack[SendOptions]) -> ApiRequest:
     """Send a text (contract, A2)."""
     body = message.encode() if isinstance(message, str) else message
-    return _send(client_id, body, _TEXT, idempotency_key, ttl)
+    return _send(client_id, body, _TEXT, **options)
 
 
-def send_json(
-    client_id: str, value: object, idempotency_key: str | None = None, ttl: float | None = None
-) -> ApiRequest:
+def send_json(client_id: str, value: object, **options: Unpack[SendOptions]) -> ApiRequest:
     """Send a value as compact JSON (contract, A2)."""
-    return _send(client_id, msgspec.json.encode(value), _JSON, idempotency_key, ttl)
+    return _send(client_id, msgspec.json.encode(value), _JSON, **options)
+
+
+def get_client(client_id: str) -> ApiRequest:
+    """Look a channel up (contract, A4)."""
+    return ApiRequest("GET", _CLIENT, {"client_id": client_id}, repeatable=True)
 
 
 def send_many(items: Iterable[Item]) -> ApiRequest:
@@ -120,6 +136,11 @@ def parse_sent_many(response: ApiResponse) -> list[TargetResult]:
     return _parse(response, _Results).results
 
 
+def parse_client(response: ApiResponse) -> ClientState:
+    """The state of a channel."""
+    return _parse(response, ClientState)
+
+
 class _Channel(msgspec.Struct):
     token: str
 
@@ -134,16 +155,27 @@ class _Problem(msgspec.Struct):
     detail: str
 
 
-def _send(client_id: str, body: bytes, content_type: str, idempotency_key: str | None, ttl: float | None) -> ApiRequest:
+def _send(
+    client_id: str,
+    body: bytes,
+    content_type: str,
+    *,
+    idempotency_key: str | None = None,
+    ttl: float | None = None,
+    wait: float | None = None,
+) -> ApiRequest:
     query = {"client_id": client_id}
     headers = {"Content-Type": content_type}
     if ttl is not None:
         query["ttl"] = str(ttl)
+    if wait is not None:
+        query["wait"] = str(wait)
     if idempotency_key is not None:
         if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             raise ValueError("An idempotency key is 1 to 255 printable ASCII characters without spaces.")
         headers["Idempotency-Key"] = idempotency_key
-    return ApiRequest("POST", _MESSAGES_OF_CLIENT, query, headers, body, repeatable=idempotency_key is not None)
+    repeatable = idempotency_key is not None
+    return ApiRequest("POST", f"{_CLIENT}/messages", query, headers, body, repeatable=repeatable, wait=wait or 0.0)
 
 
 def _with_text(item: Item) -> Item:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
     """What became of a message (contract, G6).
 
-    ``status`` is ``"sent"`` (written to a connection), ``"queued"`` (kept for a page that is away) or ``"no_channel"``
-    (no live token: nothing was kept). ``id`` names the message; it is None for ``"no_channel"``.
+    ``status`` is ``"sent"`` (written to a connection), ``"queued"`` (kept for a page that is away), ``"no_channel"``
+    (no live token: nothing was kept) or, when it was waited for, ``"delivered"`` (a page has acknowledged it). ``id``
+    names the message; it is None for ``"no_channel"``.
     """
 
     id: str | None
@@ -30,3 +32,31 @@ class TargetResult:
     status: str | None = None
     code: str | None = None
     detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection of a page: ``transport`` is ``"websocket"``, ``"sse"`` or ``"longpoll"``, ``page`` names its socket.
+
+    ``acknowledged`` is the id up to which that page has handled its messages.
+    """
+
+    transport: str
+    page: str
+    acknowledged: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientState:
+    """A channel as it is now (contract, A4).
+
+    ``queued`` counts the messages that are kept, ``acknowledged`` is the highest id that a page has acknowledged (None
+    before any), ``expires_at`` is the time at which the last token ends.
+    """
+
+    client_id: str
+    connected: bool
+    connections: list[Connection]
+    queued: int
+    acknowledged: str | None
+    expires_at: datetime

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
+from typing import Unpack
 
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError
 
 from pushline.client import requests
 from pushline.client.endpoint import Endpoint
-from pushline.client.requests import ApiRequest, ApiResponse, Item
-from pushline.client.results import SendResult, TargetResult
+from pushline.client.requests import ApiRequest, ApiResponse, Item, SendOptions
+from pushline.client.results import ClientState, SendResult, TargetResult
 from pushline.client.retry import Tries
 from pushline.messages import DEFAULT_DURATION_MINUTES
 
@@ -42,30 +43,21 @@ class Client:
         """Return a new token, with which pages connect to the channel of ``client_id`` (contract, A1).
 
         It lasts ``duration_minutes``, 1 to 1440. ``policy`` says who receives when several pages are open:
-        ``"replace"``, the newest page (Pushline's default), or ``"share"``, all of them (contract, G7).
+        ``"replace"``, the newest page (Pushline's default), ``"reject"``, the page that holds the place, or
+        ``"share"``, all of them (contract, G7).
         """
         return requests.parse_token(self._ask(requests.create_channel(client_id, duration_minutes, policy)))
 
-    def send_message(
-        self,
-        client_id: str,
-        message: str | bytes,
-        *,
-        idempotency_key: str | None = None,
-        ttl: float | None = None,
-    ) -> SendResult:
+    def send_message(self, client_id: str, message: str | bytes, **options: Unpack[SendOptions]) -> SendResult:
         """Send a text, or its UTF-8 bytes, to ``client_id`` (contract, A2).
 
-        A send that is repeated with the same ``idempotency_key`` takes effect once. ``ttl`` is the seconds for which
-        the message is kept for a page that is away.
+        Options are ``idempotency_key``, ``ttl`` and ``wait``: see :class:`~pushline.client.requests.SendOptions`.
         """
-        return requests.parse_sent(self._ask(requests.send_message(client_id, message, idempotency_key, ttl)))
+        return requests.parse_sent(self._ask(requests.send_message(client_id, message, **options)))
 
-    def send_json(
-        self, client_id: str, value: object, *, idempotency_key: str | None = None, ttl: float | None = None
-    ) -> SendResult:
+    def send_json(self, client_id: str, value: object, **options: Unpack[SendOptions]) -> SendResult:
         """Send ``value`` as JSON, dataclasses and datetimes included; otherwise like :meth:`send_message`."""
-        return requests.parse_sent(self._ask(requests.send_json(client_id, value, idempotency_key, ttl)))
+        return requests.parse_sent(self._ask(requests.send_json(client_id, value, **options)))
 
     def send_many(self, items: Iterable[Item]) -> list[TargetResult]:
         """Send several messages in one request (contract, A3).
@@ -75,6 +67,13 @@ class Client:
         results, of which there is one for each target, in order.
         """
         return requests.parse_sent_many(self._ask(requests.send_many(items)))
+
+    def get_client(self, client_id: str) -> ClientState:
+        """Look up the channel of ``client_id``: whether a page is connected, and what it has acknowledged (A4).
+
+        Raises :class:`RequestRefused` with the code ``no_channel`` when no token of it is good now.
+        """
+        return requests.parse_client(self._ask(requests.get_client(client_id)))
 
     def close(self) -> None:
         """Close the connections. A later call opens new ones."""
@@ -104,7 +103,7 @@ class Client:
             self._endpoint.url + request.target,
             body=request.body,
             headers={**self._endpoint.headers, **request.headers},
-            timeout=self._timeout,
+            timeout=self._timeout + request.wait,
             retries=False,
             redirect=False,
         )
