@@ -1,0 +1,1 @@
+"""Breaks a Pushline again and again while messages are sent, and compares what was accepted with what pages got."""
