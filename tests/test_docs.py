@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -25,23 +25,29 @@ import pytest
 from pushline import AsyncClient, Client, channel
 from pushline.cli import main
 from pushline.client.requests import ApiRequest, ApiResponse
-from pushline.http.api import Api
+from pushline.errors import RequestRefused, Unreachable
+from pushline.http.api import MAX_KEY_BYTES, MAX_TARGETS, MAX_WAIT_SECONDS, Api
 from pushline.http.app import App
+from pushline.http.clients import Clients
 from pushline.http.keys import ApiKeys
 from pushline.http.operations import Operations
 from pushline.http.page import Origins
 from pushline.hub import Hub
-from pushline.messages import Policy
+from pushline.messages import MAX_CLIENT_ID_BYTES, MAX_DURATION_MINUTES, Policy
 from pushline.protocol.codes import CLOSES, PROBLEMS
 from pushline.protocol.session import Heartbeat
 from pushline.protocol.tokens import TokenSigner
-from pushline.server.native import NativeFront
+from pushline.server.native import MAX_PIPELINED, NativeFront
 from pushline.server.secrets import API_KEY, TOKEN_SECRET
 from pushline.settings import Settings, settings_table
 from pushline.stores import STORES
-from pushline.stores.base import Append, Create, Retention
+from pushline.stores.base import Append, Create, StoreOptions
 from pushline.stores.memory import MemoryStore
+from pushline.stores.sqlite import DATABASE
 from pushline.testing import FakeClock, MemoryPipe
+from pushline.transports.base import Door
+from pushline.transports.door import MAX_POST_BYTES
+from pushline.transports.websocket import MAX_FRAME_BYTES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -92,22 +98,35 @@ class Server:
         self.hub = Hub(MemoryStore(), self.clock, tokens, heartbeat=Heartbeat(25, 10), grace=3, random=lambda: 0.5)
         keys, longest = ApiKeys((KEY,)), Settings().max_message_bytes
         self.app = App(
-            Api(self.hub, keys, max_message_bytes=longest), Operations(self.hub, keys), max_message_bytes=longest
+            Api(self.hub, keys, max_message_bytes=longest),
+            Clients(self.hub, keys),
+            Operations(self.hub, keys),
+            max_message_bytes=longest,
         )
-        self.front = NativeFront(self.app, self.hub, self.clock, Origins(()))
+        self.front = NativeFront(self.app, Door(self.hub, self.clock, Origins(())), self.clock)
 
-    def write(self, request: bytes) -> bytes:
-        """The bytes that answer a request."""
+    def write(self, request: bytes, meanwhile: Callable[[], object] = lambda: None) -> bytes:
+        """The bytes that answer a request, and what happens before they are there."""
         pipe = MemoryPipe(self.front.connection())
         pipe.feed(request)
         self.clock.turn()
+        meanwhile()
+        self.clock.turn()
         return pipe.take()
 
-    def ask(self, method: str, target: str, headers: dict[str, str], body: bytes = b"") -> ApiResponse:
+    def ask(
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        body: bytes = b"",
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> ApiResponse:
         """The answer to a request."""
         named = {"Host": "127.0.0.1:8080", **headers, "Content-Length": str(len(body))}
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), "", ""]
-        head, _, answer = self.write("\r\n".join(lines).encode() + body).partition(b"\r\n\r\n")
+        written = self.write("\r\n".join(lines).encode() + body, meanwhile)
+        head, _, answer = written.partition(b"\r\n\r\n")
         status, *rest = head.decode().split("\r\n")
         pairs = (line.split(": ", 1) for line in rest)
         return ApiResponse(int(status.split()[1]), {name.lower(): value for name, value in pairs}, answer)
@@ -128,10 +147,16 @@ class TestHttpReference:
     def test_every_example_is_answered_as_shown(self, server: Server) -> None:
         shown = blocks(self.PAGE, "http")
         assert len(shown) % 2 == 0
+        token, pages = "", []
         for request, expected in zip(shown[::2], shown[1::2], strict=True):
             (method, target, _), headers, body = parse_http(request)
             (_, status, *_), wanted, text = parse_http(expected)
-            answer = server.ask(method, target, headers, body)
+            if "wait=" in target:  # a page is open, and acknowledges
+                pages.append(Page(server, token))
+                answer = server.ask(method, target, headers, body, pages[-1].acknowledge)
+            else:
+                answer = server.ask(method, target, headers, body)
+            token = token or json.loads(answer.body or b"{}").get("token", "")
             assert answer.status == int(status), request
             for header, value in wanted.items():
                 assert answer.headers[header.lower()] == value, request
@@ -145,7 +170,11 @@ class TestHttpReference:
             for method in methods
             if method != b"OPTIONS"
         }
-        assert headings == routes | {("POST", "/v1/clients/{client_id}/messages")}
+        routes |= {("POST", "/v1/clients/{client_id}/messages"), ("GET", "/v1/clients/{client_id}")}
+        routes |= {(method, "/_ah/channel/connect") for method in ("GET", "POST")}
+        assert headings == routes
+        for method, path in headings:
+            assert server.ask(method, path, {"Accept": "application/json"}).status not in (404, 405)
 
     def test_the_help_of_the_server_names_the_same_addresses(self, server: Server) -> None:
         words = server.ask("GET", "/", {}).body.decode().split()
@@ -209,12 +238,25 @@ class TestProtocol:
         message = blocks(self.PAGE, "text")[0].removesuffix("\n")
         assert message in {row["text"] for row in self.VECTORS["messages"]}
 
-    def test_the_handshake_opens_a_connection(self, server: Server) -> None:
-        server.ask("POST", "/v1/channels", {"Authorization": f"Bearer {KEY}"}, b'{"client_id":"ann"}')
-        request, answer = (text.replace("\n", "\r\n").encode() + b"\r\n" for text in blocks(self.PAGE, "http"))
-        head, _, rest = server.write(request).partition(b"\r\n\r\n")
-        assert head + b"\r\n\r\n" == answer
-        assert [text.decode() for _, text in frames(rest)] == [blocks(self.PAGE, "json")[0].strip()]
+    def test_its_requests_are_answered_byte_by_byte_as_shown(self, server: Server) -> None:
+        key = {"Authorization": f"Bearer {KEY}"}
+        server.ask("POST", "/v1/channels", key, b'{"client_id":"ann"}')
+        shown = [self.wire_of(text) for text in blocks(self.PAGE, "http")]
+        (handshake, switched), *others = zip(shown[::2], shown[1::2], strict=True)
+        answer = server.write(handshake)
+        assert answer.startswith(switched)
+        opened = [text.decode() for _, text in frames(answer.removeprefix(switched))]
+        assert opened == [blocks(self.PAGE, "json")[0].strip()]
+        for message in (b"hello", b"two\nlines"):  # as the page says, they are sent meanwhile
+            server.ask("POST", "/v1/clients/ann/messages", key, message)
+        for request, answer in others:
+            assert server.write(request) == answer
+
+    def wire_of(self, text: str) -> bytes:
+        """The bytes of a request or an answer that is shown."""
+        head, _, body = text.partition("\n\n")
+        body = body if "text/event-stream\n" in head else body.removesuffix("\n")
+        return (head.removesuffix("\n").replace("\n", "\r\n") + "\r\n\r\n" + body).encode()
 
     def test_the_client_compiles(self) -> None:
         (program,) = blocks(self.PAGE, "python")
@@ -323,6 +365,53 @@ class TestCodes:
             assert f"| `{setting.flag}` | `{setting.variable}` |" in page
 
 
+class TestLimits:
+    """docs/reference/limits.md names what the code refuses with, and has every limit that can be set."""
+
+    PAGE = read("docs/reference/limits.md")
+
+    def test_every_refusal_has_its_status(self) -> None:
+        refusals = re.findall(r"\b(\d{3}) ((?:`\w+`(?:, )?)+)", self.PAGE)
+        assert len(refusals) > 10
+        for status, codes in refusals:
+            for code in re.findall(r"\w+", codes):
+                assert (PROBLEMS[code].status, code) == (int(status), code)
+
+    def test_every_close_code_exists(self) -> None:
+        closes = {int(code) for code in re.findall(r"(?<![\d,])(?:10|4[45])\d\d(?![\d,])", self.PAGE)}
+        assert closes - set(CLOSES) == {1009}  # of RFC 6455 itself
+
+    def test_every_setting_that_is_a_limit_is_there(self) -> None:
+        limits = [setting for setting in settings_table() if setting.name.startswith(("max_", "ret", "conn", "drain"))]
+        assert len(limits) > 8
+        for setting in limits:
+            assert f"`{setting.flag}`" in self.PAGE
+
+    @pytest.mark.parametrize(
+        ("shown", "limit"),
+        [
+            ("1 to 256 bytes of UTF-8", MAX_CLIENT_ID_BYTES),
+            ("1 to 1440 minutes", MAX_DURATION_MINUTES),
+            ("1 to 32,767 bytes", Settings().max_message_bytes),
+            ("10,000 targets", MAX_TARGETS),
+            ("idempotency key: 255 bytes", MAX_KEY_BYTES),
+            ("`wait`: 30 seconds", MAX_WAIT_SECONDS),
+            ("a frame of a page: 4,096 bytes", MAX_POST_BYTES),
+            ("a frame of a page: 4,096 bytes", MAX_FRAME_BYTES),
+            ("1,024 requests", MAX_PIPELINED),
+            ("120 minutes", int(Settings().retention)),
+            ("messages of one channel: 1,000", Settings().max_channel_messages),
+            ("whole store: 2,000,000", Settings().max_store_channels),
+            ("whole store: 5,000,000", Settings().max_store_messages),
+            ("connects a second: 5,000", int(Settings().connect_rate)),
+            ("for 10 seconds", int(Settings().ping_timeout)),
+        ],
+    )
+    def test_the_numbers_are_those_of_the_code(self, shown: str, limit: int) -> None:
+        assert shown in self.PAGE
+        assert limit in [int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", shown)]
+
+
 class TestHowTo:
     """The programs of docs/how-to and of the tutorial."""
 
@@ -331,10 +420,11 @@ class TestHowTo:
         program, table, _ = blocks(page, "python")
         names: dict[str, Any] = {}
         exec(program, names)  # noqa: S102 - it is a document of ours
-        store = names["open_store"]("plain", ROOT, Retention())
+        store = names["open_store"]("plain", StoreOptions(ROOT))
         (claims,) = store.commit([Create("ann", 60, Policy.REPLACE)], NOW)
         (message,) = store.commit([Append("ann", b"hello")], NOW)
         assert [kept.data for kept in store.read("ann", claims.id, NOW).messages] == [b"hello"]
+        assert store.look("ann", NOW).queued == 1
         assert message.id > claims.id
         exec(table, names)  # noqa: S102 - it is a document of ours
         assert names["STORES"] == {**STORES, "plain": "pushline.stores.plain"}
@@ -343,6 +433,68 @@ class TestHowTo:
         names: dict[str, Any] = {}
         exec(blocks(read("docs/how-to/test-an-application.md"), "python")[0], names)  # noqa: S102 - as above
         names["test_a_move_is_told_to_the_other_player"]()
+
+    def test_what_nobody_has_taken_is_told_by_mail(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        programs = blocks(read("docs/how-to/know-that-it-arrived.md"), "python")
+        mails: list[str] = []
+
+        def send_mail(client_id: str, text: str) -> None:
+            mails.append(f"{text}, {client_id}")
+
+        with sending_to(server, monkeypatch) as world:
+            names: dict[str, Any] = {"RequestRefused": RequestRefused}
+            exec("\n".join(programs), names)  # noqa: S102 - it is a document of ours
+            tell, has_arrived, is_there = names["tell"], names["has_arrived"], names["is_there"]
+            assert not is_there("ann")
+            assert tell("ann", "hello", "k0", send_mail) == "no_channel"
+            token = channel.create_channel("ann")
+            assert not is_there("ann")
+            world.meanwhile = lambda: server.clock.advance(5)
+            assert tell("ann", "bye", "k1", send_mail) == "queued"
+            assert mails == ["hello, ann", "bye, ann"]
+            page = Page(server, token)
+            world.meanwhile = page.acknowledge
+            assert is_there("ann")
+            assert tell("ann", "here", "k2", send_mail) == "delivered"
+            assert len(mails) == 2
+            assert has_arrived("ann", "here", "k2")
+            world.down = True
+            assert tell("ann", "lost", "k3", send_mail) == "unknown"
+            assert mails[2:] == ["lost, ann"]
+
+    def test_a_send_across_a_restart_is_repeated(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        (program,) = blocks(read("docs/how-to/restart-without-loss.md"), "python")
+        names: dict[str, Any] = {}
+        with sending_to(server, monkeypatch) as world:
+            exec(program, names)  # noqa: S102 - it is a document of ours
+            channel.create_channel("ann")
+            world.down = True
+            monkeypatch.setattr("time.sleep", lambda seconds: setattr(world, "down", False))
+            assert names["send_for_sure"]("ann", "hello", "k").status == "queued"
+            world.down = True
+            monkeypatch.setattr("time.sleep", lambda seconds: None)
+            with pytest.raises(Unreachable):
+                names["send_for_sure"]("ann", "hello", "k", patience=-1)
+
+    def test_a_fresh_token_is_given_to_who_has_logged_in(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        (program,) = blocks(read("docs/how-to/survive-sleep.md"), "python")
+        names: dict[str, Any] = {"__name__": "application"}
+        exec(program, names)  # noqa: S102 - it is a document of ours
+        with sending_to(server, monkeypatch), names["app"].test_client() as browser:
+            assert browser.post("/channel-token").status_code == 401
+            with browser.session_transaction() as session:
+                session["user"] = "ann"
+            answer = browser.post("/channel-token")
+            channel.send_message("ann", "hello")
+        assert answer.content_type == "text/plain"
+        assert Page(server, answer.text).messages == ["hello"]
+
+    @pytest.mark.parametrize("path", [path for path in PAGES if blocks(path.read_text(), "html")], ids=name_of)
+    def test_every_page_uses_what_the_script_has(self, path: Path) -> None:
+        known = javascript_names("Handlers") | javascript_names("Options")
+        for page in blocks(path.read_text(encoding="utf-8"), "html", "js"):
+            calls = re.findall(r"^\s+(\w+)(?=\(.*\) \{|: async)", page, re.M)
+            assert set(calls) <= known, path
 
     @pytest.mark.parametrize("path", PAGES, ids=name_of)
     def test_every_program_compiles_and_imports_what_exists(self, path: Path) -> None:
@@ -374,7 +526,7 @@ class TestNames:
     @pytest.mark.parametrize("path", PAGES, ids=name_of)
     def test_every_python_name_can_be_imported(self, path: Path) -> None:
         for name in spans(path.read_text(encoding="utf-8")):
-            if re.fullmatch(r"pushline(\.\w+)+", name) and name != "pushline.v1":
+            if re.fullmatch(r"pushline(\.\w+)+", name) and name not in ("pushline.v1", DATABASE):
                 resolve(name)
 
     def test_every_page_of_the_docs_is_in_their_index(self) -> None:
@@ -393,7 +545,7 @@ class TestNames:
 
     def test_every_clause_of_the_wire_is_in_its_document(self) -> None:
         protocol = read("spec/protocol.md")
-        for clause in ("W1", "W2", "W3", "W4", "W7", "W8"):
+        for clause in ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8"):
             assert f"\n## {clause} " in protocol
 
     def test_every_target_of_the_makefile_is_in_contributing_and_nothing_else(self) -> None:
@@ -459,21 +611,39 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def run_sender(program: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], str]:
-    """Run a program that uses the SDK, against a server in memory: its names, and what it printed."""
+class World:
+    """Where the SDK sends to, and what happens before an answer is there."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.meanwhile: Callable[[], object] = lambda: None
+
+
+@contextlib.contextmanager
+def sending_to(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Let `pushline.channel` reach a server in memory."""
+    world = World()
 
     def exchange(client: Client, request: ApiRequest) -> ApiResponse:
+        if world.down:
+            raise Unreachable("http://127.0.0.1:8080", "Connection refused")
         headers = {**client._endpoint.headers, **request.headers}
-        return server.ask(request.method, request.target, headers, request.body)
+        meanwhile = world.meanwhile if request.wait else lambda: None
+        return server.ask(request.method, request.target, headers, request.body, meanwhile)
 
     monkeypatch.setattr(Client, "_exchange", exchange)
     monkeypatch.setenv("PUSHLINE_API_KEY", KEY)
+    channel._client.cache_clear()
+    yield world
+    channel._client.cache_clear()
+
+
+def run_sender(program: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], str]:
+    """Run a program that uses the SDK, against a server in memory: its names, and what it printed."""
     names: dict[str, Any] = {}
     output = io.StringIO()
-    channel._client.cache_clear()
-    with contextlib.redirect_stdout(output):
+    with sending_to(server, monkeypatch), contextlib.redirect_stdout(output):
         exec(program, names)  # noqa: S102 - it is a document of ours
-    channel._client.cache_clear()
     return names, output.getvalue()
 
 
@@ -508,9 +678,28 @@ class Page:
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
             f"Sec-WebSocket-Protocol: pushline.v1, pushline.token.{token}",
         ]
-        _, _, rest = server.write("\r\n".join([*head, "", ""]).encode()).partition(b"\r\n\r\n")
-        texts = [text.decode() for opcode, text in frames(rest) if opcode == 1]
-        self.messages = [text.partition(" ")[2] for text in texts if not text.startswith("{")]
+        self._server, self._token = server, token
+        self._pipe = MemoryPipe(server.front.connection())
+        self._pipe.feed("\r\n".join([*head, "", ""]).encode())
+        self.messages: list[str] = []
+        self.cursor = ""
+        self._read(self._pipe_after_a_turn().partition(b"\r\n\r\n")[2])
+
+    def _pipe_after_a_turn(self) -> bytes:
+        self._server.clock.turn()
+        return self._pipe.take()
+
+    def _read(self, data: bytes) -> None:
+        texts = [text.decode() for opcode, text in frames(data) if opcode == 1]
+        for id, _, message in (text.partition(" ") for text in texts if not text.startswith("{")):
+            self.cursor = id
+            self.messages.append(message)
+
+    def acknowledge(self) -> None:
+        """Say that everything which has come was handled."""
+        self._read(self._pipe_after_a_turn())
+        ack = {"token": self._token, "page": "a", "type": "ack", "id": self.cursor}
+        assert self._server.ask("POST", "/_ah/channel/connect", {}, json.dumps(ack).encode()).status == 204
 
 
 def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
