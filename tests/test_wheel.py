@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -20,6 +21,7 @@ class Rider:
         self.every = every
         self.alarm = 0
         self.closed = False
+        self.faulty = False
         self.rung: list[float] = []
 
     @property
@@ -36,6 +38,8 @@ class Bench:
         self.wheel: Wheel[Rider] = Wheel(self.clock, self.ring)
 
     def ring(self, rider: Rider, now: float) -> None:
+        if rider.faulty:
+            raise OSError("the connection has just gone")
         rider.rung.append(round(now - self.start, 6))
         if rider.every is None:
             rider.closed = True
@@ -122,13 +126,28 @@ class TestDeadlinesThatMove:
         bench.clock.advance(12)
         assert rider.rung == [5.0, 10.0]
 
-    def test_one_that_was_added_often_rides_once_before_long(self, bench: Bench) -> None:
+    def test_one_that_was_added_often_rides_once(self, bench: Bench) -> None:
         rider = bench.rider(5, every=5)
         for _ in range(10):
             rider.deadline -= 0.1
             bench.wheel.moved(rider)
-        bench.clock.advance(60)
-        assert [len(riders) for riders in bench.wheel._spokes.values()] == [1]
+        assert sum(len(riders) for riders in bench.wheel._spokes.values()) == 1
+
+    def test_one_that_was_removed_is_let_go_of_at_once(self, bench: Bench) -> None:
+        rider, other = bench.rider(25), bench.rider(25)
+        gone = weakref.ref(rider)
+        bench.wheel.remove(rider)
+        del rider
+        assert gone() is None
+        bench.clock.advance(25)
+        assert other.rung == [25.0]
+
+    def test_the_fault_of_one_is_not_that_of_the_others(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        faulty, others = bench.rider(5, every=5), [bench.rider(5, every=5), bench.rider(6, every=5)]
+        faulty.faulty = True
+        bench.clock.advance(12)
+        assert [rider.rung for rider in others] == [[5.0, 10.0], [6.0, 11.0]]
+        assert "a session could not be rung" in caplog.text
 
     def test_the_nearest_comes_first(self, bench: Bench) -> None:
         far, near = bench.rider(10), bench.rider(1)

@@ -595,6 +595,7 @@ class Hub:
         """A connection that was opened is over; ``orderly``: the page said so (close 1000 or 1001)."""
         session = outlet.session
         session.closed = True
+        self._wheel.remove(outlet)
         rest = tuple(other for other in self._outlets[session.client_id] if other is not outlet)
         if rest:
             self._outlets[session.client_id] = rest

@@ -594,7 +594,7 @@ class TestOtherProtocols:
         assert [answer.status for answer in peer.read()] == [200, 400]
 
 
-class TestTheEnd:
+class TestTheFrontsEnd:
     """The front closes what is connected, and what was accepted a moment too late."""
 
     def test_closes_every_connection_after_what_is_on_its_way(self, rig: Rig) -> None:

@@ -249,7 +249,10 @@ class TestTheDrain:
     def test_asks_every_page_to_come_back_at_its_own_moment_within_the_time(self) -> None:
         async def scenario(running: Server, visitors: AsyncExitStack) -> None:
             application = await visitors.enter_async_context(Visitor(running))
-            pages = [await self.listener(running, visitors, await self.token(application, f"c{n}")) for n in range(wiring.CROWD)]
+            pages = [
+                await self.listener(running, visitors, await self.token(application, f"c{n}"))
+                for n in range(wiring.CROWD)
+            ]
             end = asyncio.ensure_future(self.end(running))
             moments = [(await page.told_to_go())["retry"] for page in pages]
             for page in pages:

@@ -37,7 +37,7 @@ from pushline.testing.transports import (
 )
 from pushline.transports.base import Door
 from pushline.transports.door import answer
-from pushline.transports.longpoll import MAX_ANSWER_BYTES, LongPollTransport
+from pushline.transports.longpoll import MAX_ANSWER_BYTES, NEXT_POLL_SECONDS, LongPollTransport
 
 
 class Connection(asyncio.Protocol):
@@ -599,9 +599,12 @@ class TestTheEnd(PollCase):
         far, away = self.polling(token), self.ready(self.create(client_id="bob"))
         self.hub.close(20.0)
         assert closed_by(self.one(far)) == Close(GOING_AWAY, 5000)
+        assert self.door.wires == 1  # one page is between two polls, and waited for
         away.poll(away.cursor)
         assert closed_by(self.one(away)) == Close(GOING_AWAY, 5000)
         assert self.connections() == 0
+        self.clock.advance(NEXT_POLL_SECONDS)
+        assert self.door.wires == 0
 
     def test_after_a_leave_is_an_empty_answer(self) -> None:
         far = self.polling()

@@ -84,7 +84,7 @@ def traffic(wire: Wire) -> Traffic:
 class Door:
     """Where pages come in, over whatever transport: the checks and their order are the same for all of them.
 
-    ``wires`` counts the connections that transports hold, until they are closed.
+    ``wires`` counts the connections that transports hold, until they are closed, and the polls that are still to come.
     """
 
     def __init__(self, hub: Hub, clock: Clock, origins: Origins) -> None:
@@ -92,6 +92,14 @@ class Door:
         self.clock = clock
         self.origins = origins
         self.wires = 0
+
+    def expect(self, seconds: float) -> None:
+        """For so long a page may come that has to be told how it goes on."""
+        self.wires += 1
+        self.clock.call_later(seconds, self._not_expected)
+
+    def _not_expected(self) -> None:
+        self.wires -= 1
 
     def admit(self, request: Request) -> None:
         """Raise :class:`ConnectionEnded` when pages of this origin may not connect (W7)."""

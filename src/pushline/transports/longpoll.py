@@ -17,7 +17,7 @@ from pushline.http.page import CORS, refusal
 from pushline.http.request import Request
 from pushline.http.responses import Later, Response
 from pushline.messages import Message, format_id
-from pushline.protocol.codes import NORMAL, PROTOCOL_ERROR
+from pushline.protocol.codes import GOING_AWAY, NORMAL, PROTOCOL_ERROR
 from pushline.protocol.frames import Gap, Open, Ping
 from pushline.protocol.session import Close, Session, Traffic
 from pushline.transports.base import Door, Wire, bearer, parameters, traffic
@@ -26,6 +26,9 @@ MAX_ANSWER_BYTES: Final = 1 << 20
 """The longest answer. Only a message that is longer by itself makes a longer one."""
 
 _BESIDES: Final = 4096  # more than an answer has besides its messages
+NEXT_POLL_SECONDS: Final = 2.0
+"""Within this a page that was answered polls again, over a slow line too."""
+
 _CONNECTING: Final = 0
 _HELD: Final = 1  # the poll is open
 _ANSWERED: Final = 2  # the page has until the ping timeout to poll again
@@ -190,6 +193,8 @@ class LongPollTransport(Later):
             self._respond()  # a newer poll has taken over, or the next one will hear of the end
         elif held:
             self.answer(refusal(close))
+        elif close.code == GOING_AWAY:
+            self._door.expect(NEXT_POLL_SECONDS)  # which hears of it
         self._stop(_OVER)
         self._door.hub.disconnected(self, orderly=False)
 
