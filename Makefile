@@ -1,5 +1,5 @@
 # `make` lists what there is. Each target installs what it needs: Python packages into .venv, Debian's packages (the
-# browsers and curl, for the tests) only if they are missing.
+# browsers, curl and nginx, for the tests) only if they are missing.
 
 PYTHON ?= python3
 VENV := .venv
@@ -47,7 +47,7 @@ coverage: $(VENV)/development ## what the tests before it have covered
 
 .PHONY: system
 system:
-	@tools/system-packages curl chromium firefox-esr fonts-dejavu-core
+	@tools/system-packages curl chromium firefox-esr fonts-dejavu-core nginx-light
 
 .PHONY: fix
 fix: $(VENV)/development ## format, and mend what a tool can mend

@@ -150,8 +150,9 @@ class TestCrashOfTheServer:
         assert sender.statuses <= {"sent", "queued"}
 
     def test_sigterm_ends_the_server_with_0_and_its_pages_come_back_to_the_next_one(
-        self, open_page: OpenPage, pushline: PushlineProcess
+        self, open_page: OpenPage, start_pushline: StartPushline
     ) -> None:
+        pushline = start_pushline("--drain-seconds", "0.5")
         page = open_page(script_page(pushline.url))
         page.listen(pushline.client.create_channel("ann"))
         page.wait_for("onopen")
