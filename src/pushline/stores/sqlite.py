@@ -611,7 +611,7 @@ def _prepare(connection: apsw.Connection, version: int) -> None:
         connection.pragma("auto_vacuum", "INCREMENTAL")  # before there is any table it costs nothing
     connection.pragma("journal_mode", "WAL")
     for step in range(version, SCHEMA_VERSION):
-        if step:
+        if version:
             log.info("the database is brought to the next version", extra={"version": step + 1})
         _STEPS[step](connection)
     connection.pragma("temp_store", "MEMORY")
