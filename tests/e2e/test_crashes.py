@@ -152,7 +152,7 @@ class TestCrashOfTheServer:
     def test_sigterm_ends_the_server_with_0_and_its_pages_come_back_to_the_next_one(
         self, open_page: OpenPage, start_pushline: StartPushline
     ) -> None:
-        pushline = start_pushline("--drain-seconds", "0.5")
+        pushline = start_pushline("--drain-seconds", "0")
         page = open_page(script_page(pushline.url))
         page.listen(pushline.client.create_channel("ann"))
         page.wait_for("onopen")
