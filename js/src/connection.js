@@ -120,6 +120,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   let lastChance = false; // a fresh token stands in for one that has expired, and has not been accepted yet
 
   let attempt = 0; // reconnects since the last connection that lasted
+  let pauses = 0; // those before which the pause was its own choice, not the server's
   let failures = 0; // attempts in a row that did not open
   /** @type {Loss | null} Why the best transport of this attempt has failed. */
   let firstLoss = null;
@@ -505,11 +506,11 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   function over(now) {
     lostAt = now;
     manners.lasted(now - openedAt);
-    if (now - openedAt >= LASTED) attempt = 0;
+    if (now - openedAt >= LASTED) attempt = pauses = 0;
   }
 
   function pause() {
-    return Math.floor(random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** attempt));
+    return Math.floor(random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** pauses++));
   }
 
   // -- a better transport ----------------------------------------------------------------------------------------

@@ -387,6 +387,16 @@ describe("Reconnecting (J3)", () => {
     assert.deepEqual(machine.closed(4503, "retry=0"), [["onreconnecting", { attempt: 2, delay: 0 }]]);
   });
 
+  it("does not wait longer by itself for the times that the server has asked it to wait", () => {
+    const machine = new Machine();
+    machine.opened();
+    for (const attempt of [1, 2]) {
+      assert.deepEqual(machine.closed(1001, "retry=10"), [["onreconnecting", { attempt, delay: 10 }]]);
+      machine.tickAfter(10);
+    }
+    assert.deepEqual(machine.closed(), [["onreconnecting", { attempt: 3, delay: 500 }]]);
+  });
+
   it("waits as ever for a reason of another form", () => {
     for (const reason of ["retry=", "retry=soon", "retry=-5", "retry=1.5", "later"]) {
       const machine = new Machine();

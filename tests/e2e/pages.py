@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import groupby
 from typing import Any
 
 from playwright.sync_api import Page
@@ -91,6 +92,18 @@ class PageServer:
         return f"http://127.0.0.1:{self._server.server_address[1]}{path}"
 
 
+def _few(events: list[Event]) -> str:
+    """What a reader of a failure wants to know of many events: the runs of messages stand for themselves."""
+    told = []
+    for messages, run in groupby(events, lambda event: event["name"] == "onmessage"):
+        several = list(run)
+        if messages and len(several) > 2:
+            told.append(f"{several[0]['data']:.40} … {several[-1]['data']:.40} ({len(several)} messages)")
+        else:
+            told += [f"{event!s:.200}" for event in several]
+    return ", ".join(told)
+
+
 class ListeningPage:
     """A page of this module in a browser."""
 
@@ -120,7 +133,7 @@ class ListeningPage:
         """Wait until a socket has told of something."""
         wait_for(
             lambda: self.names(label).count(name) >= times,
-            lambda: f"{name} ×{times}. The page has seen {self.events(label)}",
+            lambda: f"{name} ×{times}. The page has seen {_few(self.events(label))}",
         )
 
     def wait_for_messages(self, expected: list[str], label: str = "") -> None:

@@ -27,8 +27,16 @@ def numbers(first: int, last: int) -> list[str]:
 
 
 def send_numbers(pushline: PushlineProcess, client_id: str, first: int, last: int) -> set[str]:
-    """Send some numbers, one by one, and return what became of them."""
+    """Send some numbers, one by one, and return what became of them.
+
+    ``queued`` is no surprise behind an outage: a page that came back at its very end may poll for a minute (J4), and is
+    away between two polls.
+    """
     return {pushline.client.send_message(client_id, number).status for number in numbers(first, last)}
+
+
+_PAUSE_SECONDS = 0.03
+"""Between two numbers: a page may be away for half a minute before its channel has more than it may keep."""
 
 
 class Sender:
@@ -45,7 +53,7 @@ class Sender:
 
     def _run(self) -> None:
         with self._client as client:
-            while not self._stop.wait(0.005):
+            while not self._stop.wait(_PAUSE_SECONDS):
                 self.last += 1
                 self._send(client, str(self.last))
 
@@ -87,7 +95,7 @@ class TestCrashOfTheServer:
         proxy.mend()
         pushline.restart()
         page.wait_for("onreconnect")
-        assert send_numbers(pushline, "ann", 9, 10) == {"sent"}
+        assert send_numbers(pushline, "ann", 9, 10) <= {"sent", "queued"}
         page.wait_for_messages(numbers(1, 10))
         assert set(page.names()) == {"onopen", "onmessage", "onreconnecting", "onreconnect"}
 
@@ -184,7 +192,7 @@ class TestDropOfTheNetwork:
             send_numbers(pushline, "ann", first + 6, first + 8)
             proxy.mend()
             page.wait_for("onreconnect", times=drops)
-            assert send_numbers(pushline, "ann", first + 9, first + 9) == {"sent"}
+            assert send_numbers(pushline, "ann", first + 9, first + 9) <= {"sent", "queued"}
         page.wait_for_messages(numbers(10, 29))
         assert set(page.names()) == {"onopen", "onmessage", "onreconnecting", "onreconnect"}
 
