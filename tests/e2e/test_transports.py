@@ -241,9 +241,7 @@ class TestLeaving:
             page.wait_for_messages(["seen"])
             page.page.goto("about:blank")
             wait_for(lambda: not pushline.client.get_client(client_id).connected, "it is gone", seconds=2)
-            # Firefox, driven like this, does not always send what a page says when it goes; the next page then gets it.
-            if page.page.context.browser and page.page.context.browser.browser_type.name == "chromium":
-                wait_for(lambda: pushline.client.get_client(client_id).queued == 0, "it has acknowledged")
+            wait_for(lambda: pushline.client.get_client(client_id).queued == 0, "it has acknowledged")
 
     def test_a_page_out_of_the_back_forward_cache_goes_on(
         self, playwright: Playwright, keepable: PageServer, pushline: PushlineProcess, client_id: str

@@ -80,8 +80,7 @@ export function openHttp({ address, token, page, after }, { fetch, slot, setTime
     send(text) {
       const { type } = JSON.parse(text);
       if (type === "leave") {
-        // The last of all, and not to be ended with the page.
-        post(text, true).catch(() => {});
+        post(text).catch(() => {});
       } else {
         waiting.set(type, text);
         drain();
@@ -116,7 +115,7 @@ export function openHttp({ address, token, page, after }, { fetch, slot, setTime
       waiting.delete(type);
       if (type === "token") http.token = JSON.parse(text).token;
       try {
-        const response = await post(text, false);
+        const response = await post(text);
         if (!response.ok) await refuse(response);
       } catch {
         // The next connection brings the token. Acknowledgements are many.
@@ -126,18 +125,15 @@ export function openHttp({ address, token, page, after }, { fetch, slot, setTime
     posting = false;
   }
 
-  /**
-   * @param {string} text
-   * @param {boolean} keepalive
-   */
-  function post(text, keepalive) {
+  /** @param {string} text */
+  function post(text) {
     return fetch(url, {
       method: "POST",
       headers: { "Content-Type": "text/plain" },
       body: posted(http.token, page, text),
       credentials: "omit",
       redirect: "error",
-      keepalive,
+      keepalive: true, // what a page says as it goes is not to end with it
     });
   }
 
