@@ -385,9 +385,9 @@ class Hub:
         )
         self._replace(self._outlets.get(claims.client_id, ()), asked.page, outcome.policy, outcome.resumed)
         if self._waits:
-            if outcome.gap:
+            if outcome.gap or asked.after is None:
                 self._waits.missing(claims.client_id, asked.page, _before(asked, outcome.start), outcome.start)
-            elif asked.after is not None:
+            else:
                 self._handled(session, claims.id, outcome.start)
         if not outlet.opened(session):
             if outcome.resumed:
@@ -724,8 +724,8 @@ def _looked_later(
 
 
 def _before(asked: Connect, start: int) -> int:
-    """The id after which something is missing for a page that was told so when it connected."""
-    cursor = asked.claims.id if asked.after is None else parse_id(asked.after)
+    """The id after which a page is not given what lies before its start: one that begins anew has got nothing."""
+    cursor = parse_id(asked.after or "")
     return cursor if cursor is not None and cursor <= start else 0
 
 

@@ -270,6 +270,23 @@ class TestNoLies:
         stage.connect(token, back.number, back.cursor)
         assert answer == []
 
+    def test_a_page_that_begins_behind_it_does_not_answer_by_its_cursor(self) -> None:
+        stage = Stage(MemoryStore(Retention(messages=2)))
+        token = stage.create()
+        page = stage.connect(token, "p")
+        page.block()
+        answer = stage.wait("lost", seconds=5)
+        for n in range(4):
+            stage.send(str(n))
+        page.read_on()  # with a gap, and acknowledges what lies behind it
+        page.acknowledge()
+        fresh = stage.connect(token, "q")
+        assert not fresh.open.gap
+        stage.connect(token, "q", fresh.cursor)
+        assert answer == []
+        stage.clock.advance(5)
+        assert answer == ["queued"]
+
     def test_what_was_given_before_a_gap_is_delivered(self) -> None:
         stage = Stage(MemoryStore(Retention(messages=2)))
         page = stage.connect(stage.create())
