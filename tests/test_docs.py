@@ -33,15 +33,15 @@ from pushline.http.keys import ApiKeys
 from pushline.http.operations import Operations
 from pushline.http.page import Origins
 from pushline.hub import Hub
-from pushline.messages import MAX_CLIENT_ID_BYTES, MAX_DURATION_MINUTES, Policy
+from pushline.messages import MAX_CLIENT_ID_BYTES, MAX_DURATION_MINUTES, Append, Policy
 from pushline.protocol.codes import CLOSES, PROBLEMS
-from pushline.protocol.session import Heartbeat
 from pushline.protocol.tokens import TokenSigner
+from pushline.protocol.values import Heartbeat
 from pushline.server.native import MAX_PIPELINED, NativeFront
 from pushline.server.secrets import API_KEY, TOKEN_SECRET
 from pushline.settings import Settings, settings_table
 from pushline.stores import STORES
-from pushline.stores.base import Append, Create, StoreOptions
+from pushline.stores.base import Create, StoreOptions
 from pushline.stores.memory import MemoryStore
 from pushline.stores.sqlite import DATABASE
 from pushline.testing import FakeClock, MemoryPipe

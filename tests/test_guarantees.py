@@ -29,14 +29,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pushline.clock import Timer
 from pushline.errors import ConnectionEnded, StoreError, StoreFull
 from pushline.hub import CONTEST_SECONDS, Hub
-from pushline.messages import Message, Policy, Status, format_id, id_at, parse_id
+from pushline.messages import Append, Message, Policy, Status, format_id, id_at, parse_id
 from pushline.protocol.codes import CLOSES, REPLACED, TOKEN_EXPIRED
 from pushline.protocol.frames import Ack, Gap, Leave, Open, Ping
-from pushline.protocol.session import Close, Heartbeat, Outgoing, Session, Traffic
+from pushline.protocol.session import Session
 from pushline.protocol.tokens import Claims, TokenSigner
+from pushline.protocol.values import Close, Heartbeat, Outgoing, Traffic
 from pushline.stores.base import (
     Acknowledge,
-    Append,
     Connect,
     Connected,
     Event,
@@ -908,6 +908,7 @@ def acknowledge_everything(hub: Hub, session: Session, fence: int, id: int) -> N
     hub._submit(Acknowledge(session.client_id, session.token_of(id), fence, session.position + 1000))
 
 
+@pytest.mark.patches
 @pytest.mark.parametrize(
     ("owner", "name", "fault"),
     [

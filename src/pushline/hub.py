@@ -13,20 +13,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
-import msgspec
-
 from pushline.admission import Admission
 from pushline.clock import Clock, Timer
 from pushline.errors import ConnectionEnded, StoreError, StoreFull
-from pushline.messages import Message, Policy, Status, parse_id
+from pushline.messages import Append, Message, Policy, Status, parse_id
 from pushline.protocol.codes import GOING_AWAY, INTERNAL_ERROR, INVALID_TOKEN, NORMAL, REPLACED, TOO_MANY
 from pushline.protocol.frames import FreshToken, Leave, Up
-from pushline.protocol.session import Acknowledged, Close, Heartbeat, Left, Session, Traffic
+from pushline.protocol.session import Session
 from pushline.protocol.tokens import Claims, TokenSigner
+from pushline.protocol.values import Acknowledged, Close, Heartbeat, Left, Traffic
 from pushline.stores.base import (
     Acknowledge,
     Affirm,
-    Append,
     Arrived,
     Asked,
     ChannelState,
@@ -84,20 +82,35 @@ class Outlet(Protocol):
         """What has become of the bytes that were written."""
 
 
-class Counters(msgspec.Struct):
+class Counters:
     """What happened since the start. Plain numbers: a metric is only made of them when somebody asks."""
 
-    channels_created: int = 0
-    messages_sent: int = 0
-    messages_queued: int = 0
-    messages_no_channel: int = 0
-    messages_delivered: int = 0
-    connections: int = 0
-    connections_opened: int = 0
-    connections_refused: int = 0
-    connections_replaced: int = 0
-    commits: int = 0
-    commits_failed: int = 0
+    __slots__ = (
+        "channels_created",
+        "commits",
+        "commits_failed",
+        "connections",
+        "connections_opened",
+        "connections_refused",
+        "connections_replaced",
+        "messages_delivered",
+        "messages_no_channel",
+        "messages_queued",
+        "messages_sent",
+    )
+
+    def __init__(self) -> None:
+        self.channels_created = 0
+        self.messages_sent = 0
+        self.messages_queued = 0
+        self.messages_no_channel = 0
+        self.messages_delivered = 0
+        self.connections = 0
+        self.connections_opened = 0
+        self.connections_refused = 0
+        self.connections_replaced = 0
+        self.commits = 0
+        self.commits_failed = 0
 
 
 Created = Callable[[str, Claims], None]
@@ -199,10 +212,10 @@ class Hub:
         except StoreError as error:
             self._not_kept(replies, error)
             return
-        if isinstance(outcomes, asyncio.Future):
-            outcomes.add_done_callback(partial(self._kept_later, operations, replies))
-        else:
+        if isinstance(outcomes, list):
             self._kept(operations, replies, outcomes)
+        else:
+            outcomes.add_done_callback(partial(self._kept_later, operations, replies))
 
     def _kept_later(
         self, operations: list[Operation], replies: list[_Reply], outcomes: asyncio.Future[list[Outcome]]
@@ -224,8 +237,9 @@ class Hub:
 
     def _kept(self, operations: list[Operation], replies: list[_Reply], outcomes: list[Outcome]) -> None:
         touched: list[Outlet] = []
-        for operation, reply, outcome in zip(operations, replies, outcomes, strict=True):
-            if type(operation) is Append:
+        for number, operation in enumerate(operations):
+            outcome, reply = outcomes[number], replies[number]
+            if isinstance(operation, Append):
                 self._publish(operation, outcome, reply, touched)
             else:
                 reply[0](outcome)
@@ -281,7 +295,7 @@ class Hub:
         outlets = self._outlets.get(operation.client_id)
         number: int | None
         status: Status
-        if type(outcome) is Message:
+        if isinstance(outcome, Message):
             number = outcome.id
             written = outlets is not None and self._deliver(outlets, outcome, touched)
         elif type(outcome) is Repeated:

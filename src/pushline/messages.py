@@ -6,8 +6,6 @@ import re
 from enum import Enum
 from typing import Final, Literal
 
-import msgspec
-
 MAX_CLIENT_ID_BYTES: Final = 256
 DEFAULT_DURATION_MINUTES: Final = 120
 MAX_DURATION_MINUTES: Final = 1440
@@ -70,14 +68,46 @@ def is_client_id(text: str) -> bool:
         return False
 
 
-class Message(msgspec.Struct, gc=False):
+class Message:
     """A message on its way to pages.
 
     ``id`` is its number, ``previous`` the channel's id before it, by which a session sees a hole, ``data`` its UTF-8
     bytes. ``wire`` belongs to the transports: the frame, built once even when many connections get it.
     """
 
-    id: int
-    previous: int
-    data: bytes
-    wire: bytes | None = None
+    __slots__ = ("data", "id", "previous", "wire")
+
+    def __init__(self, id: int, previous: int, data: bytes) -> None:
+        self.id = id
+        self.previous = previous
+        self.data = data
+        self.wire: bytes | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Message):
+            return NotImplemented
+        return self.id == other.id and self.previous == other.previous and self.data == other.data
+
+    def __repr__(self) -> str:
+        return f"Message({self.id}, {self.previous}, {self.data!r})"
+
+
+class Append:
+    """What an application sends, for a store to keep → :class:`Message`; :class:`Repeated` when ``key`` was seen;
+    :class:`Full` when there is no room; None when there is no channel.
+
+    ``key``: an idempotency key, remembered per client id for ten minutes at least. ``ttl``: seconds to keep the
+    message, in place of the store's retention. ``waited``: the application waits until a page has acknowledged it, so
+    every hub asks its pages at once.
+    """
+
+    __slots__ = ("client_id", "data", "key", "ttl", "waited")
+
+    def __init__(
+        self, client_id: str, data: bytes, key: str | None = None, ttl: float | None = None, waited: bool = False
+    ) -> None:
+        self.client_id = client_id
+        self.data = data
+        self.key = key
+        self.ttl = ttl
+        self.waited = waited

@@ -21,8 +21,8 @@ from pushline.http.keys import ApiKeys
 from pushline.http.operations import Operations
 from pushline.http.page import Origins
 from pushline.hub import Hub
-from pushline.protocol.session import Heartbeat
 from pushline.protocol.tokens import TokenSigner
+from pushline.protocol.values import Heartbeat
 from pushline.server.native import NativeFront
 from pushline.stores.base import Operation, Outcome, Store
 from pushline.stores.memory import MemoryStore

@@ -11,8 +11,10 @@ import pytest
 from tests.http.rig import PROBLEMS, Answer, Peer, Rig, assert_problem
 
 from pushline.errors import Problem
-from pushline.http.responses import Pending, Response, problem_response
+from pushline.http.responses import Pending, problem_response
+from pushline.http.values import Response
 from pushline.protocol.codes import PROBLEMS as GENERATED
+from pushline.stores.memory import MemoryStore
 
 PAGE_ADDRESSES = ["/_ah/channel/jsapi", "/_ah/channel/pushline.mjs", "/_ah/channel/connect"]
 
@@ -92,19 +94,19 @@ class TestFaults:
         def fail(*arguments: object) -> None:
             raise ZeroDivisionError("a secret of the code")
 
-        monkeypatch.setattr(rig.hub, "send", fail)
+        monkeypatch.setattr(MemoryStore, "look", fail)
         monkeypatch.setattr(logging.getLogger("pushline"), "propagate", True)
-        answer = rig.ask("POST", "/v1/clients/ann/messages", {}, b"hello")
+        answer = rig.ask("GET", "/v1/clients/ann")
         assert_problem(answer, "internal_error", "The server's log has the cause")
         assert b"secret" not in answer.body
         (record,) = caplog.records
         assert record.exc_info is not None
-        assert vars(record)["path"] == "/v1/clients/ann/messages"
+        assert vars(record)["path"] == "/v1/clients/ann"
 
     def test_of_one_request_leave_the_connection_as_it_is(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         peer = Peer(rig)
         with monkeypatch.context() as patch:
-            patch.setattr(rig.hub, "ready", lambda: 1 / 0)
+            patch.setattr(MemoryStore, "ready", lambda self: 1 / 0)
             assert_problem(peer.ask("GET", "/ready"), "internal_error")
         assert peer.ask("GET", "/ready").status == 200
 

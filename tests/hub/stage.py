@@ -9,11 +9,12 @@ from typing import TypeVar
 
 from pushline.errors import StoreError
 from pushline.hub import Hub
-from pushline.messages import Message, Policy, format_id
+from pushline.messages import Append, Message, Policy, format_id
 from pushline.protocol.frames import Ack, Gap, Leave, Open, Ping
-from pushline.protocol.session import Close, Heartbeat, Outgoing, Session, Traffic
+from pushline.protocol.session import Session
 from pushline.protocol.tokens import Claims, TokenSigner
-from pushline.stores.base import Append, ChannelState, Event, Operation, Outcome, Read, Reply, Store
+from pushline.protocol.values import Close, Heartbeat, Outgoing, Traffic
+from pushline.stores.base import ChannelState, Event, Operation, Outcome, Read, Reply, Store
 from pushline.stores.memory import MemoryStore
 from pushline.testing import FakeClock
 

@@ -6,12 +6,12 @@ import pytest
 from tests.hub.stage import Late, Page, Stage
 
 from pushline.errors import StoreError, StoreFull
-from pushline.messages import Message
+from pushline.messages import Append, Message
 from pushline.protocol.codes import (
     INTERNAL_ERROR,
 )
 from pushline.protocol.frames import Open
-from pushline.stores.base import Append, Hole
+from pushline.stores.base import Hole
 
 
 class TestAStoreThatAnswersLater:

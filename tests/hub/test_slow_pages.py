@@ -6,7 +6,8 @@ import pytest
 from tests.hub.stage import Page, Stage
 
 from pushline.protocol.codes import GOING_AWAY, TOO_SLOW
-from pushline.protocol.session import BLOCKED_SECONDS, Traffic
+from pushline.protocol.session import BLOCKED_SECONDS
+from pushline.protocol.values import Traffic
 
 INTERVAL, TIMEOUT = 25.0, 10.0
 

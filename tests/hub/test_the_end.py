@@ -13,7 +13,7 @@ from pushline.protocol.codes import (
     REPLACED,
 )
 from pushline.protocol.frames import Open, Ping
-from pushline.protocol.session import Close
+from pushline.protocol.values import Close
 
 
 class TestTheEnd:

@@ -9,17 +9,9 @@ import pytest
 from pushline.messages import COUNTER_BITS, Message, Policy, format_id
 from pushline.protocol.codes import GOING_AWAY, NORMAL, PROTOCOL_ERROR, TOKEN_EXPIRED, TOO_SLOW
 from pushline.protocol.frames import Ack, Expiring, FreshToken, Gap, Open, Ping, TokenAccepted
-from pushline.protocol.session import (
-    BLOCKED_SECONDS,
-    Acknowledged,
-    Close,
-    Heartbeat,
-    Left,
-    Outgoing,
-    Session,
-    Traffic,
-)
+from pushline.protocol.session import BLOCKED_SECONDS, Session
 from pushline.protocol.tokens import Claims
+from pushline.protocol.values import Acknowledged, Close, Heartbeat, Left, Outgoing, Traffic
 
 NOW = 1000.0
 MADE_AT = 1_700_000_000

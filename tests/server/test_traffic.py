@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 import uvloop
 
-from pushline.protocol.session import Traffic
+from pushline.protocol.values import Traffic
 from pushline.testing import MemoryPipe
 from pushline.transports.base import traffic
 

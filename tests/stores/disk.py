@@ -9,9 +9,9 @@ from pathlib import Path
 
 import apsw
 
-from pushline.messages import Policy
+from pushline.messages import Append, Policy
 from pushline.protocol.tokens import Claims
-from pushline.stores.base import Append, Create, Durability, Outcome, Retention
+from pushline.stores.base import Create, Durability, Outcome, Retention
 from pushline.stores.sqlite import DATABASE, SqliteStore
 from pushline.testing.stores import NOW
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pushline.errors import ConfigurationError
-from pushline.messages import Policy
+from pushline.messages import Append, Policy
 from pushline.stores import STORES, open_store
-from pushline.stores.base import Append, ChannelState, Create, Durability, Full, Retention, Room, StoreOptions
+from pushline.stores.base import ChannelState, Create, Durability, Full, Retention, Room, StoreOptions
 from pushline.stores.memory import MemoryStore
 from pushline.testing.stores import NOW
 

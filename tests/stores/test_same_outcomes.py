@@ -13,12 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pushline.errors import StoreError
-from pushline.messages import Policy, format_id
+from pushline.messages import Append, Policy, format_id
 from pushline.protocol.tokens import Claims
 from pushline.stores.base import (
     Acknowledge,
     Affirm,
-    Append,
     Connect,
     Connected,
     Contested,

@@ -15,11 +15,10 @@ from msgspec import structs
 from tests.stores.disk import Disk, append, create, sweep, texts
 
 from pushline.errors import ConfigurationError
-from pushline.messages import Message
+from pushline.messages import Append, Message
 from pushline.stores import open_store, sqlite
 from pushline.stores.base import (
     Acknowledge,
-    Append,
     Connect,
     Connected,
     Retention,

@@ -12,10 +12,10 @@ import pytest
 from tests.stores.disk import Disk, append, create, sweep, texts
 
 from pushline.errors import StoreError, StoreFull
-from pushline.messages import Message, Policy, format_id
+from pushline.messages import Append, Message, Policy, format_id
 from pushline.protocol.codes import REPLACED
 from pushline.protocol.tokens import Claims
-from pushline.stores.base import Append, Connect, Create, Refused, Repeated, Retention, Room
+from pushline.stores.base import Connect, Create, Refused, Repeated, Retention, Room
 from pushline.stores.sqlite import DATABASE, SqliteStore
 from pushline.testing.stores import NOW
 

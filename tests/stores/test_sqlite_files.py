@@ -9,9 +9,9 @@ import apsw
 import pytest
 from tests.stores.disk import Disk, append, create, sweep, texts
 
-from pushline.messages import Message
+from pushline.messages import Append, Message
 from pushline.stores import open_store
-from pushline.stores.base import Acknowledge, Append, Connect, Connected, Durability, Retention, StoreOptions
+from pushline.stores.base import Acknowledge, Connect, Connected, Durability, Retention, StoreOptions
 from pushline.stores.sqlite import DATABASE
 from pushline.testing.stores import NOW
 

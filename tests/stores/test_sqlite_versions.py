@@ -9,10 +9,10 @@ import pytest
 from tests.stores.disk import append, create, sweep, texts
 
 from pushline.errors import ConfigurationError
-from pushline.messages import Policy
+from pushline.messages import Append, Policy
 from pushline.protocol.tokens import Claims
 from pushline.stores import sqlite
-from pushline.stores.base import Append, ChannelState, Connect, Connected, Repeated
+from pushline.stores.base import ChannelState, Connect, Connected, Repeated
 from pushline.stores.sqlite import DATABASE, SCHEMA_VERSION, SqliteStore
 from pushline.testing.stores import NOW
 

@@ -10,8 +10,9 @@ from tests.http.rig import Answer, parse_answers
 from tests.transports.test_sse import closed_by
 
 from pushline.http.request import Request
-from pushline.http.responses import Encoder, Response
-from pushline.messages import Message, Policy, format_id
+from pushline.http.responses import Encoder
+from pushline.http.values import Response
+from pushline.messages import Append, Message, Policy, format_id
 from pushline.protocol.codes import (
     DISCONNECTED,
     GOING_AWAY,
@@ -23,8 +24,7 @@ from pushline.protocol.codes import (
     TOKEN_EXPIRED,
 )
 from pushline.protocol.frames import Ack, FreshToken, Gap, Leave, Open, Ping
-from pushline.protocol.session import Close
-from pushline.stores.base import Append
+from pushline.protocol.values import Close
 from pushline.testing.pipe import MemoryPipe
 from pushline.testing.transports import (
     GRACE,

@@ -23,7 +23,7 @@ from pushline.protocol.codes import (
     TOKEN_EXPIRED,
 )
 from pushline.protocol.frames import Ack, Down, FreshToken, Leave, Open, Ping, TokenAccepted
-from pushline.protocol.session import Close
+from pushline.protocol.values import Close
 from pushline.testing.pipe import MemoryPipe
 from pushline.testing.transports import INTERVAL, HttpPage, Received, StreamConformance, TransportCase
 from pushline.transports.base import CLOSE_SECONDS, Door

@@ -16,7 +16,8 @@ from pushline.http.request import Request
 from pushline.messages import Policy
 from pushline.protocol.codes import GOING_AWAY, INVALID_TOKEN, NORMAL, PROTOCOL_ERROR, REPLACED
 from pushline.protocol.frames import Ack, Down, FreshToken, Open, Ping, Up, encode
-from pushline.protocol.session import BLOCKED_SECONDS, Close
+from pushline.protocol.session import BLOCKED_SECONDS
+from pushline.protocol.values import Close
 from pushline.testing.pipe import MemoryPipe
 from pushline.testing.transports import INTERVAL, TIMEOUT, FarEnd, Received, StreamConformance, TransportCase
 from pushline.transports.base import CLOSE_SECONDS

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, get_args
 from urllib.parse import unquote_to_bytes
@@ -11,22 +9,24 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from pushline.errors import Problem, StoreError, StoreFull
+from pushline.http.bodies import Bad, Item, channel_of, items_of, number_of
 from pushline.http.keys import ApiKeys
-from pushline.http.request import Request, fields
-from pushline.http.responses import Later, Pending, Response, json_response, problem_response
+from pushline.http.request import Request
+from pushline.http.responses import Later, Pending, json_response, problem_response
+from pushline.http.values import Response
 from pushline.hub import Hub
 from pushline.messages import (
-    DEFAULT_DURATION_MINUTES,
     MAX_CLIENT_ID_BYTES,
     MAX_DURATION_MINUTES,
+    Append,
     Policy,
     Status,
     id_bytes,
     is_client_id,
 )
 from pushline.protocol.tokens import Claims
-from pushline.stores.base import Append
 
+_PERCENT: Final = ord("%")  # as a number it is found several times faster than as a text
 MAX_TARGETS: Final = 10_000
 MAX_BATCH_BYTES: Final = 16 << 20
 MAX_CHANNEL_BODY_BYTES: Final = 16 << 10
@@ -34,40 +34,6 @@ MAX_KEY_BYTES: Final = 255
 
 MAX_TTL_SECONDS: Final = 7 * 24 * 3600
 MAX_WAIT_SECONDS: Final = 30
-
-
-class _Channel(msgspec.Struct, forbid_unknown_fields=True):
-    # of any type, so that each is refused by its own name
-    client_id: object
-    duration_minutes: object = DEFAULT_DURATION_MINUTES
-    policy: object = Policy.REPLACE.value
-
-
-class _Item(msgspec.Struct, forbid_unknown_fields=True):
-    to: str | list[str]
-    data: str | msgspec.UnsetType = msgspec.UNSET
-    json: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    key: str | None = None
-    ttl: int | float | None = None
-
-
-class _Batch(msgspec.Struct, forbid_unknown_fields=True):
-    messages: list[_Item]
-
-
-class _RawBatch(msgspec.Struct, forbid_unknown_fields=True):
-    messages: list[msgspec.Raw]
-
-
-class _Target(msgspec.Struct):
-    to: str | list[str]
-
-
-_channel_decoder = msgspec.json.Decoder(_Channel)
-_batch_decoder = msgspec.json.Decoder(_Batch)
-_raw_batch_decoder = msgspec.json.Decoder(_RawBatch)
-_item_decoder = msgspec.json.Decoder(_Item)
-_target_decoder = msgspec.json.Decoder(_Target)
 
 
 class Api:
@@ -84,7 +50,7 @@ class Api:
         """``POST /v1/channels``: a token of a channel, and the channel when there is none."""
         self._keys.check(request)
         request.parameters()
-        wanted = _channel_of(request)
+        wanted = channel_of(request)
         client_id = _client_id_of(wanted.client_id)
         seconds = _seconds_of(wanted.duration_minutes)
         policy = _policy_of(wanted.policy)
@@ -129,11 +95,11 @@ class Api:
 
     # -- A3 ----------------------------------------------------------------------------------------------------
 
-    def send_messages(self, request: Request) -> Pending | Response:
+    def send_messages(self, request: Request) -> Pending | bytes:
         """``POST /v1/messages``: many messages to many client ids; a bad item fails alone."""
         self._keys.check(request)
         request.parameters()
-        items = _items_of(request.body)
+        items = items_of(request.body)
         answer = _BatchAnswer()
         appends: list[Append] = []
         for item in items:
@@ -144,12 +110,12 @@ class Api:
             self._hub.send(append, answer.sent, answer.item_failed)
         return answer
 
-    def _add(self, item: _Item | _Bad, answer: _BatchAnswer, appends: list[Append]) -> None:
+    def _add(self, item: Item | Bad, answer: _BatchAnswer, appends: list[Append]) -> None:
         targets = item.to if isinstance(item.to, list) else [item.to]
         if len(answer.results) + len(targets) > MAX_TARGETS:
             raise Problem("too_many_targets", f"The batch has more than {MAX_TARGETS} targets.")
         try:
-            if isinstance(item, _Bad):
+            if isinstance(item, Bad):
                 raise item.problem
             data = self._data_of(item)
             key = None if item.key is None else _key_of(item.key.encode())
@@ -165,7 +131,7 @@ class Api:
             else:
                 answer.refuse(target, _bad_client_id())
 
-    def _data_of(self, item: _Item) -> bytes:
+    def _data_of(self, item: Item) -> bytes:
         if isinstance(item.json, msgspec.Raw):
             if item.data is not msgspec.UNSET:
                 raise Problem("malformed_json", "The item has both `data` and `json`; it takes one of them.")
@@ -210,7 +176,7 @@ class _SendAnswer(_Answer):
     __slots__ = ()
 
     def sent(self, number: int | None, status: Status) -> None:
-        self.response = Response(200, "application/json", _result(number, status))
+        self.response = _result(number, status)
 
 
 class _WaitedAnswer(Later):
@@ -219,7 +185,7 @@ class _WaitedAnswer(Later):
     __slots__ = ()
 
     def sent(self, number: int | None, status: Status) -> None:
-        self.answer(Response(200, "application/json", _result(number, status)))
+        self.answer(_result(number, status))
 
     def failed(self, error: StoreError) -> None:
         self.answer(problem_response(store_problem(error)))
@@ -266,8 +232,8 @@ class _BatchAnswer(_Answer):
             else:
                 self.failed(error)
 
-    def finished(self) -> Response:
-        return Response(200, "application/json", b'{"results":[%b]}' % b",".join(self.results))
+    def finished(self) -> bytes:
+        return b'{"results":[%b]}' % b",".join(self.results)
 
 
 _STATUS: Final[dict[Status, bytes]] = {status: status.encode() for status in get_args(Status)}
@@ -289,62 +255,6 @@ def store_problem(error: StoreError) -> Problem:
 # -- what is asked -----------------------------------------------------------------------------------------------
 
 
-class _Bad(msgspec.Struct):
-    """An item that cannot be read: to whom it goes, as far as that can be told, and what is wrong."""
-
-    to: str | list[str] | None
-    problem: Problem
-
-
-# What the decoders raise; the last is for what is nested too deeply.
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-def _json_problem(error: Exception) -> Problem:
-    unknown = str(error).startswith("Object contains unknown field")
-    return Problem("unknown_field" if unknown else "malformed_json", f"{error}.")
-
-
-def _channel_of(request: Request) -> _Channel:
-    body = request.body
-    form = request.content_type.lower().startswith(b"application/x-www-form-urlencoded")
-    if form and not body.lstrip().startswith(b"{"):  # curl calls every body a form
-        values = fields(body, "unknown_field", "The field", ("client_id", "duration_minutes", "policy"))
-        if "client_id" not in values:
-            raise Problem("malformed_json", "The form has no field `client_id`.")
-        return _Channel(
-            values["client_id"],
-            _number_of(values["duration_minutes"]) if "duration_minutes" in values else DEFAULT_DURATION_MINUTES,
-            values.get("policy", Policy.REPLACE.value),
-        )
-    try:
-        return _channel_decoder.decode(body)
-    except _UNREADABLE as error:
-        raise _json_problem(error) from None
-
-
-def _items_of(body: bytes) -> Sequence[_Item | _Bad]:
-    try:
-        return _batch_decoder.decode(body).messages
-    except _UNREADABLE:
-        pass  # something is wrong somewhere: look at each item by itself
-    try:
-        return [_item_of(raw) for raw in _raw_batch_decoder.decode(body).messages]
-    except _UNREADABLE as error:
-        raise _json_problem(error) from None
-
-
-def _item_of(raw: msgspec.Raw) -> _Item | _Bad:
-    try:
-        return _item_decoder.decode(raw)
-    except _UNREADABLE as error:
-        problem = _json_problem(error)
-    try:
-        return _Bad(_target_decoder.decode(raw).to, problem)
-    except _UNREADABLE:
-        return _Bad(None, problem)
-
-
 def client_id_in(encoded: bytes, parameters: dict[str, str]) -> str:
     """The client id that an address names."""
     if "client_id" in parameters:
@@ -353,7 +263,7 @@ def client_id_in(encoded: bytes, parameters: dict[str, str]) -> str:
                 "malformed_request", "The client id is either in the path or, with `-` there, in `client_id`."
             )
         return _client_id_of(parameters["client_id"])
-    name = unquote_to_bytes(encoded) if b"%" in encoded else encoded
+    name = unquote_to_bytes(encoded) if _PERCENT in encoded else encoded
     if len(name) > MAX_CLIENT_ID_BYTES:
         raise _bad_client_id()
     try:
@@ -398,22 +308,14 @@ def _key_of(value: bytes) -> str:
 
 
 def _ttl_of(value: str | int | float) -> float:
-    ttl = _number_of(value)
+    ttl = number_of(value)
     if not 0 < ttl <= MAX_TTL_SECONDS:
         raise Problem("invalid_ttl", f"`ttl` is a number of seconds above 0 and at most {MAX_TTL_SECONDS}.")
     return ttl
 
 
 def _wait_of(value: str) -> float:
-    wait = _number_of(value)
+    wait = number_of(value)
     if not 0 < wait <= MAX_WAIT_SECONDS:
         raise Problem("invalid_wait", f"`wait` is a number of seconds above 0 and at most {MAX_WAIT_SECONDS}.")
     return wait
-
-
-def _number_of(value: str | int | float) -> float:
-    """A number, or a text of one as JSON writes it; for anything else NaN, which is within no bounds."""
-    try:
-        return msgspec.convert(value, float, strict=False)
-    except msgspec.ValidationError:
-        return math.nan

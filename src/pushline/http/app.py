@@ -12,11 +12,12 @@ from pushline.http.clients import Clients
 from pushline.http.operations import Operations
 from pushline.http.page import CORS, PREFLIGHT, Script
 from pushline.http.request import Request
-from pushline.http.responses import Headers, Pending, Response, problem_response
+from pushline.http.responses import Pending, problem_response
+from pushline.http.values import Headers, Response
 
 log = logging.getLogger("pushline.http")
 
-Handler = Callable[[Request], Response | Pending]
+Handler = Callable[[Request], Response | bytes | Pending]
 
 _CLIENTS: Final = b"/v1/clients/"
 _PAGES: Final = b"/_ah/channel/"
@@ -54,7 +55,7 @@ class App:
         problem = Problem("body_too_large", f"The body is longer than {limit} bytes.")
         return problem_response(problem, cors(request.path))
 
-    def handle(self, request: Request) -> Response | Pending:
+    def handle(self, request: Request) -> Response | bytes | Pending:
         """Answer a request. Never raises."""
         path = request.path
         try:

@@ -11,7 +11,8 @@ from prometheus_client.registry import Collector
 from pushline.errors import Problem
 from pushline.http.keys import ApiKeys
 from pushline.http.request import Request
-from pushline.http.responses import Response, json_response
+from pushline.http.responses import json_response
+from pushline.http.values import Response
 from pushline.hub import Hub
 
 _HELP = b"""Pushline pushes messages from a web application to browser pages, in real time.

@@ -14,9 +14,9 @@ import msgspec
 
 from pushline.errors import ConfigurationError
 from pushline.http.request import Request
-from pushline.http.responses import Headers, Response
+from pushline.http.values import Headers, Response
 from pushline.protocol.codes import CLOSES, TOO_MANY
-from pushline.protocol.session import Close
+from pushline.protocol.values import Close
 
 CORS: Final[Headers] = (
     ("Access-Control-Allow-Origin", "*"),

@@ -5,14 +5,10 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import parse_qsl
 
-import msgspec
-
 from pushline.errors import Problem
 
-_LINE_AND_BODY: Final = ("method", "path", "query", "body")
 
-
-class Request(msgspec.Struct, gc=False):
+class Request:
     """One HTTP request. Headers are as they came (b"" when they did not); path and query are still percent-encoded."""
 
     method: bytes = b""
@@ -45,7 +41,23 @@ class Request(msgspec.Struct, gc=False):
 
 
 HEADERS: Final = {
-    name.replace("_", "-").encode(): name for name in Request.__struct_fields__ if name not in _LINE_AND_BODY
+    b"accept": "accept",
+    b"authorization": "authorization",
+    b"connection": "connection",
+    b"content-encoding": "content_encoding",
+    b"content-length": "content_length",
+    b"content-type": "content_type",
+    b"expect": "expect",
+    b"host": "host",
+    b"idempotency-key": "idempotency_key",
+    b"if-none-match": "if_none_match",
+    b"last-event-id": "last_event_id",
+    b"origin": "origin",
+    b"sec-websocket-key": "sec_websocket_key",
+    b"sec-websocket-protocol": "sec_websocket_protocol",
+    b"sec-websocket-version": "sec_websocket_version",
+    b"transfer-encoding": "transfer_encoding",
+    b"upgrade": "upgrade",
 }
 """The headers that are read, by their lower-case names, and the attributes of :class:`Request` that hold them."""
 

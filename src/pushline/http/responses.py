@@ -10,9 +10,8 @@ from typing import Final
 import msgspec
 
 from pushline.errors import Problem
+from pushline.http.values import Headers, Response
 from pushline.protocol.codes import PROBLEMS
-
-Headers = tuple[tuple[str, str], ...]
 
 # What RFC 9110 wants said along with a status.
 _BESIDES: Final[dict[int, Headers]] = {
@@ -29,24 +28,17 @@ _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-class Response(msgspec.Struct, frozen=True):
-    """An answer: status, content type ("" for no body), body, further headers."""
-
-    status: int
-    content_type: str = ""
-    body: bytes = b""
-    headers: Headers = ()
-
-
 class Pending:
     """An answer that waits for the hub: ``response`` is there at the end of the turn in which its commit was done.
+
+    Bytes are the JSON of a plain answer with status 200: what the hot path answers.
 
     ``close`` and ``head`` belong to the front: the connection ends with it; it goes without its body.
     """
 
     __slots__ = ("close", "head", "response")
 
-    def __init__(self, response: Response | None = None) -> None:
+    def __init__(self, response: Response | bytes | None = None) -> None:
         self.response = response
         self.close = False
         self.head = False
@@ -61,7 +53,7 @@ class Later(Pending):
         super().__init__()
         self.tell: Callable[[], None] = _nobody
 
-    def answer(self, response: Response) -> None:
+    def answer(self, response: Response | bytes) -> None:
         """It is there."""
         self.response = response
         self.tell()
@@ -127,12 +119,13 @@ class Encoder:
         """The head of a response whose body goes on until its connection ends."""
         return self._head(response, ["Connection: close"])
 
-    def encode(self, response: Response, *, close: bool, head: bool) -> bytes:
+    def encode(self, response: Response | bytes, *, close: bool, head: bool) -> bytes:
         """The response's bytes; ``close``: the connection ends with it; ``head``: without its body."""
+        if isinstance(response, bytes):
+            if not close and not head:
+                return b"%b%d\r\n\r\n%b" % (self._hot, len(response), response)
+            response = Response(200, "application/json", response)
         body = response.body
-        plain = not close and not head and not response.headers and response.status == 200
-        if plain and response.content_type == "application/json":
-            return b"%b%d\r\n\r\n%b" % (self._hot, len(body), body)
         more: list[str] = []
         if response.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             more.append(f"Content-Length: {len(body)}")

@@ -14,12 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from pushline.messages import COUNTER_BITS, Message, format_id, parse_id
 from pushline.protocol.codes import GOING_AWAY, NORMAL, PROTOCOL_ERROR, TOKEN_EXPIRED, TOO_SLOW
 from pushline.protocol.frames import (
-    Down,
     Expiring,
     FreshToken,
     Gap,
@@ -33,6 +30,7 @@ from pushline.protocol.frames import (
     seconds,
 )
 from pushline.protocol.tokens import Claims
+from pushline.protocol.values import Acknowledged, Close, Heartbeat, Left, Outgoing, Traffic
 
 BLOCKED_SECONDS: Final = 300.0
 """How long pongs without an ``ack`` keep a connection: an ``alert()``, a debugger, a long task (W4)."""
@@ -41,51 +39,7 @@ NOTICE_SECONDS: Final = 60.0
 """``expiring`` comes a tenth of the token's life before its end, at most this long (W2)."""
 
 
-class Heartbeat(msgspec.Struct, frozen=True):
-    """The seconds between pings and the seconds that a page has to answer one; shared by all sessions."""
-
-    interval: float
-    timeout: float
-
-
-class Acknowledged(msgspec.Struct, frozen=True):
-    """The page has handled every message up to ``id``."""
-
-    id: int
-
-
-class Left(msgspec.Struct, frozen=True):
-    """The page goes away in good order, having handled every message up to ``id`` (0: nothing to acknowledge)."""
-
-    id: int
-
-
-class Traffic(msgspec.Struct, frozen=True, gc=False):
-    """What has become of the bytes that a connection was given.
-
-    ``taken`` grows when the peer takes some (only its growth means anything), ``unsent`` are on their way.
-    """
-
-    taken: int = 0
-    unsent: int = 0
-
-
 _NO_TRAFFIC: Final = Traffic()
-
-
-class Close(msgspec.Struct, frozen=True):
-    """The last thing that goes out: the close code and, for those that ask to come back, the moment in ms."""
-
-    code: int
-    retry: int | None = None
-
-    @property
-    def reason(self) -> str:
-        """The reason as it goes over the wire (W8)."""
-        return "" if self.retry is None else f"retry={self.retry}"
-
-
-Outgoing = Message | Down | Close
 
 
 class Session:

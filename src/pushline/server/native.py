@@ -6,7 +6,6 @@ All requests of one read are answered in one write; no task, no coroutine and no
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import Final, cast
 
 import httptools
@@ -15,7 +14,8 @@ from pushline.clock import Clock
 from pushline.errors import Problem
 from pushline.http.app import App, cors
 from pushline.http.request import HEADERS, Request
-from pushline.http.responses import Encoder, Later, Pending, Response, problem_response
+from pushline.http.responses import Encoder, Later, Pending, problem_response
+from pushline.http.values import Response
 from pushline.transports.base import Door, Stream
 from pushline.transports.door import CONNECT
 from pushline.transports.door import answer as door_answer
@@ -30,11 +30,11 @@ BACKLOG: Final = 4096
 LINGER_SECONDS: Final = 2.0
 
 # Header names come in a few spellings; each of these costs one look-up, any other one more.
-_attribute_of: Final = {
+_ATTRIBUTES: Final[dict[bytes, str]] = {
     spelling: attribute
     for name, attribute in (HEADERS | {b"user-agent": ""}).items()
     for spelling in (name, name.title())
-}.get
+}
 
 
 _HOP: Final = (b"connection", b"expect", b"upgrade")
@@ -79,9 +79,9 @@ class NativeFront:
         for connection in list(self.connections):
             connection.close()
 
-    def connection(self) -> HttpConnection:
+    def connection(self) -> asyncio.Protocol:
         """The protocol of a new connection: a factory for ``loop.create_server``."""
-        return HttpConnection(self)
+        return cast("asyncio.Protocol", HttpConnection(self))
 
     def waits(self, connection: HttpConnection) -> None:
         """A connection has answers to write at the end of a turn."""
@@ -95,8 +95,8 @@ class NativeFront:
                 self._waiting.append(connection)
 
 
-class HttpConnection(asyncio.Protocol):
-    """One HTTP connection, until it ends or becomes a WebSocket."""
+class HttpConnection:
+    """One HTTP connection, until it ends or becomes a WebSocket. To the loop it is an :class:`asyncio.Protocol`."""
 
     __slots__ = (
         "_body",
@@ -115,12 +115,14 @@ class HttpConnection(asyncio.Protocol):
         "_waiting",
     )
 
+    __deletable__ = ("_parser",)  # said to mypyc
+
     _transport: asyncio.Transport
 
     def __init__(self, front: NativeFront) -> None:
         self._front = front
         self._parser = httptools.HttpRequestParser(self)
-        self._waiting: deque[Pending] = deque()
+        self._waiting: list[Pending] = []
         self._out: list[bytes] = []
         self._phase = _READING
         self._full = False
@@ -226,7 +228,7 @@ class HttpConnection(asyncio.Protocol):
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MAX_HEADER_BYTES:
             raise _Refusal(_headers_too_large())
-        attribute = _attribute_of(name)
+        attribute = _ATTRIBUTES.get(name)
         if attribute is None:
             attribute = HEADERS.get(name.lower())
         request = self._request
@@ -262,7 +264,7 @@ class HttpConnection(asyncio.Protocol):
         request = self._request
         request.body = self._body if type(self._body) is bytes else bytes(self._body)
         app = self._front.app
-        answer: Response | Pending
+        answer: Response | bytes | Pending
         if self._body_bytes > self._body_limit:
             answer = app.too_large(request)
         elif request.path == CONNECT:
@@ -273,12 +275,14 @@ class HttpConnection(asyncio.Protocol):
             answer = answer.response  # it came sooner than it might have
         close = not self._parser.should_keep_alive()
         head = request.method == b"HEAD"
-        if type(answer) is Response and not self._waiting:
+        if isinstance(answer, Pending):
+            pending = answer
+        elif self._waiting:
+            pending = Pending(answer)  # it waits too, behind the answers to earlier requests
+        else:
             self._front.tell_time()
             self._answer(answer, head=head, close=close)
             return
-        # An answer that is there waits too, behind those of earlier requests.
-        pending = Pending(answer) if type(answer) is Response else cast("Pending", answer)
         pending.close = close
         pending.head = head
         if isinstance(pending, Later):
@@ -313,7 +317,7 @@ class HttpConnection(asyncio.Protocol):
         waiting = self._waiting
         crowded = len(waiting) >= MAX_PIPELINED
         while waiting and (response := waiting[0].response) is not None:
-            pending = waiting.popleft()
+            pending = waiting.pop(0)
             if self._phase is not _ENDED:
                 self._answer(response, head=pending.head, close=pending.close)
         self._write()
@@ -321,7 +325,7 @@ class HttpConnection(asyncio.Protocol):
             self._regulate()
         return not waiting or isinstance(waiting[0], Later)
 
-    def _answer(self, response: Response, *, head: bool, close: bool) -> None:
+    def _answer(self, response: Response | bytes, *, head: bool, close: bool) -> None:
         self._out.append(self._front.encode(response, close=close, head=head))
         if close:
             self._write()
@@ -394,7 +398,7 @@ class HttpConnection(asyncio.Protocol):
         self._write()
         transport = self._transport
         self._end()
-        transport.set_protocol(stream)
+        transport.set_protocol(cast("asyncio.BaseProtocol", stream))  # it has what the loop calls
 
     def close(self) -> None:
         """The server ends: so does the connection, after what is on its way out."""

@@ -22,8 +22,8 @@ from pushline.http.keys import ApiKeys
 from pushline.http.operations import Operations
 from pushline.http.page import Origins
 from pushline.hub import Hub
-from pushline.protocol.session import Heartbeat
 from pushline.protocol.tokens import TokenSigner
+from pushline.protocol.values import Heartbeat
 from pushline.server.native import BACKLOG, NativeFront
 from pushline.settings import Settings
 from pushline.stores.base import Store

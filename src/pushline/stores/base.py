@@ -17,7 +17,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from pushline.messages import Message, Policy
+from pushline.messages import Append, Message, Policy
 from pushline.protocol.tokens import Claims
 
 T = TypeVar("T")
@@ -34,22 +34,6 @@ class Create(msgspec.Struct, frozen=True, gc=False):
     client_id: str
     seconds: int
     policy: Policy
-
-
-class Append(msgspec.Struct, frozen=True, gc=False):
-    """Keep a message → :class:`Message`; :class:`Repeated` when ``key`` was seen; :class:`Full` when there is no room;
-    None when there is no channel.
-
-    ``key``: an idempotency key, remembered per client id for ten minutes at least. ``ttl``: seconds to keep the
-    message, in place of the store's retention. ``waited``: the application waits until a page has acknowledged it, so
-    every hub asks its pages at once.
-    """
-
-    client_id: str
-    data: bytes
-    key: str | None = None
-    ttl: float | None = None
-    waited: bool = False
 
 
 class Connect(msgspec.Struct, frozen=True):

@@ -7,16 +7,16 @@ back after a restart. It is pure: no I/O, and the time is an argument.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import islice, takewhile
-from typing import Final, Protocol
+from typing import Final
 
-from pushline.messages import COUNTER_BITS, MAX_DURATION_MINUTES, Message, Policy, id_at, parse_id
+from pushline.messages import COUNTER_BITS, MAX_DURATION_MINUTES, Append, Message, Policy, id_at, parse_id
 from pushline.protocol.codes import REPLACED
 from pushline.protocol.tokens import Claims
 from pushline.stores.base import (
     Acknowledge,
-    Append,
     ChannelState,
     Connect,
     Connected,
@@ -164,27 +164,36 @@ class _Before:
                     keys[key] = entry
 
 
-class Journal(Protocol):
+class Journal(ABC):
     """What a ledger tells a store that keeps it on disk."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def opened(self, channel: Channel, before: Channel | None) -> None:
         """A channel began, in place of one of the same client id and number, or of none. It has its keys."""
 
+    @abstractmethod
     def appended(self, channel: Channel, id: int, expires: float, data: bytes) -> None:
         """A message was kept. Its data stays with the journal."""
 
+    @abstractmethod
     def keyed(self, channel: Channel, key: str, id: int, until: float) -> None:
         """An idempotency key is to be remembered."""
 
+    @abstractmethod
     def changed(self, channel: Channel) -> None:
         """A field of the channel that has to survive has another value."""
 
+    @abstractmethod
     def dropped(self, channel: Channel, ids: list[int]) -> None:
         """These messages are no longer kept."""
 
+    @abstractmethod
     def forgot(self, channel: Channel, key: str, until: float) -> None:
         """An idempotency key need not be remembered, if it still ends then."""
 
+    @abstractmethod
     def ended(self, channel: Channel) -> None:
         """The channel is over, and has no keys: it and its messages can be forgotten."""
 
@@ -247,7 +256,7 @@ class Ledger:
         """Carry out operations in their order, at unix time ``now``."""
         if self._journal is not None:
             self._begin()
-        return [self._append(op, now) if type(op) is Append else self._do(op, now) for op in operations]
+        return [self._append(op, now) if isinstance(op, Append) else self._do(op, now) for op in operations]
 
     def _do(self, operation: Operation, now: float) -> Outcome:
         match operation:

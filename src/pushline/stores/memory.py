@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pushline.errors import ConfigurationError
-from pushline.messages import Message
+from pushline.messages import Append, Message
 from pushline.stores.base import (
     Affirm,
-    Append,
     Arrived,
     Asked,
     ChannelState,

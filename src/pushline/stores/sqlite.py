@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from heapq import heappop, heappush
+from heapq import heappop
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar, cast
@@ -39,6 +39,7 @@ from pushline.stores.base import (
     Room,
     StoreOptions,
 )
+from pushline.stores.journal import RowJournal
 from pushline.stores.ledger import Channel, Kept, Ledger
 
 T = TypeVar("T")
@@ -136,7 +137,7 @@ class SqliteStore:
         self._path = path
         self._retention = retention or Retention()
         self._durability = durability
-        self._journal = _Journal()
+        self._journal = RowJournal()
         self._ledger = Ledger(self._retention, room or Room(), self._journal)
         self._untrimmed: list[Channel] = []
         self._sweeping = self._looking = False
@@ -223,7 +224,7 @@ class SqliteStore:
                 raise _told(error) from error
         return outcomes
 
-    def _write(self, journal: _Journal) -> None:
+    def _write(self, journal: RowJournal) -> None:
         messages = journal.messages
         if len(messages) == 1 and not journal.channels and not journal.keys:
             self._execute(_INSERT_MESSAGE, messages[0])  # alone it is its own transaction: two statements less
@@ -232,7 +233,7 @@ class SqliteStore:
             self._transact(self._put, journal)
             journal.written()
 
-    def _put(self, journal: _Journal) -> None:
+    def _put(self, journal: RowJournal) -> None:
         many = self._connection.executemany
         if journal.channels:
             many(_PUT_CHANNEL, map(_row_of, journal.channels))
@@ -368,89 +369,6 @@ class SqliteStore:
     def _written(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._checkpoints.grown(pages)
         return apsw.SQLITE_OK
-
-
-class _Journal:
-    """What the ledger did since the last commit, as rows, and what is left to be deleted."""
-
-    __slots__ = (
-        "channels",
-        "keys",
-        "messages",
-        "sorted_messages",
-        "stale_channels",
-        "stale_keys",
-        "stale_messages",
-        "trimmed",
-    )
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[int, int, float, bytes]] = []
-        self.channels: dict[Channel, None] = {}
-        self.keys: list[tuple[int, str, int, float]] = []
-        self.trimmed: dict[Channel, None] = {}
-        """Channels whose rows do not say yet what they have dropped."""
-        self.stale_messages: list[int] = []
-        self.sorted_messages: list[int] = []
-        """A heap of more of them: rows that lie side by side cost least to delete together."""
-        self.stale_keys: list[tuple[int, str, float]] = []
-        self.stale_channels: list[tuple[int]] = []
-
-    def opened(self, channel: Channel, before: Channel | None) -> None:
-        if before is not None:  # the row of this channel takes the place of the other's: they have one number
-            self.channels.pop(before, None)
-            self.trimmed.pop(before, None)
-            self.stale_messages.extend(kept[0] for kept in before.kept)
-        self.channels[channel] = None
-
-    def appended(self, channel: Channel, id: int, expires: float, data: bytes) -> None:
-        self.messages.append((id, channel.number, expires, data))
-
-    def keyed(self, channel: Channel, key: str, id: int, until: float) -> None:
-        self.keys.append((channel.number, key, id, until))
-
-    def forgot(self, channel: Channel, key: str, until: float) -> None:
-        self.stale_keys.append((channel.number, key, until))
-
-    def changed(self, channel: Channel) -> None:
-        self.channels[channel] = None
-
-    def dropped(self, channel: Channel, ids: list[int]) -> None:
-        # Rows go in bulk, later. Until then a restart finds them and drops them again, by the same rules.
-        self.stale_messages.extend(ids)
-        self.trimmed[channel] = None
-
-    def ended(self, channel: Channel) -> None:
-        self.trimmed.pop(channel, None)
-        self.stale_channels.append((channel.number,))
-        self.stale_messages.extend(kept[0] for kept in channel.kept)
-
-    def written(self) -> None:
-        """Everything since the last commit is in the database."""
-        for channel in self.channels:
-            self.trimmed.pop(channel, None)
-        self.channels = {}
-        self.messages = []
-        self.keys = []
-
-    def sort(self) -> None:
-        """Put the messages that are to be deleted in the order of their rows."""
-        for id in self.stale_messages:
-            heappush(self.sorted_messages, id)
-        self.stale_messages = []
-
-    def mark(self) -> tuple[int, int]:
-        """Where :meth:`undo` goes back to."""
-        return len(self.stale_messages), len(self.stale_keys)
-
-    def undo(self, mark: tuple[int, int], channels: Iterable[Channel]) -> None:
-        """Nothing since the mark is in the database, nor will be; these channels are as they were before."""
-        self.channels = {}
-        self.messages = []
-        self.keys = []
-        del self.stale_messages[mark[0] :]
-        del self.stale_keys[mark[1] :]
-        self.trimmed.update(dict.fromkeys(channels))  # some were, before: that is not known any more
 
 
 class _Stale:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 
 def _at_once(callback: Callable[[], None]) -> None:
@@ -26,7 +27,7 @@ class MemoryPipe(asyncio.Transport):
         call_soon: Callable[[Callable[[], None]], object] = _at_once,
     ) -> None:
         super().__init__()
-        self._protocol = protocol
+        self._protocol = cast("asyncio.Protocol", protocol)
         self._high_water = high_water
         self._call_soon = call_soon
         self._paused = False
@@ -88,9 +89,9 @@ class MemoryPipe(asyncio.Transport):
         """See :class:`asyncio.WriteTransport`."""
         return len(self._buffer)
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """See :class:`asyncio.BaseTransport`."""
-        self._protocol = protocol
+    def set_protocol(self, protocol: object) -> None:
+        """See :class:`asyncio.BaseTransport`: whatever has the methods of a protocol."""
+        self._protocol = cast("asyncio.Protocol", protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """See :class:`asyncio.BaseTransport`."""
@@ -100,7 +101,6 @@ class MemoryPipe(asyncio.Transport):
 
     def feed(self, data: bytes) -> None:
         """The peer sends some bytes."""
-        assert isinstance(self._protocol, asyncio.Protocol)
         self._protocol.data_received(data)
 
     def take(self, size: int | None = None) -> bytes:
@@ -114,7 +114,6 @@ class MemoryPipe(asyncio.Transport):
 
     def end(self) -> None:
         """The peer ends its side: it sends no more, and a protocol that does not mind may still write."""
-        assert isinstance(self._protocol, asyncio.Protocol)
         if not self.closed and not self._protocol.eof_received():
             self._close()
 

@@ -20,13 +20,12 @@ from typing import TypeVar, cast
 
 import pytest
 
-from pushline.messages import Message, Policy, format_id, id_at
+from pushline.messages import Append, Message, Policy, format_id, id_at
 from pushline.protocol.codes import REPLACED
 from pushline.protocol.tokens import Claims
 from pushline.stores.base import (
     Acknowledge,
     Affirm,
-    Append,
     Arrived,
     Asked,
     ChannelState,

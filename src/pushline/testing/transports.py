@@ -22,9 +22,10 @@ import pytest
 from pushline.errors import StoreFull
 from pushline.http.page import Origins
 from pushline.http.request import Request
-from pushline.http.responses import Encoder, Response
+from pushline.http.responses import Encoder
+from pushline.http.values import Response
 from pushline.hub import CONTEST_SECONDS, Hub, Outlet
-from pushline.messages import Policy, format_id
+from pushline.messages import Append, Policy, format_id
 from pushline.protocol.codes import (
     DISCONNECTED,
     GOING_AWAY,
@@ -37,9 +38,9 @@ from pushline.protocol.codes import (
     TOO_SLOW,
 )
 from pushline.protocol.frames import Ack, Down, Expiring, FreshToken, Gap, Leave, Open, Ping, TokenAccepted, Up
-from pushline.protocol.session import Close, Heartbeat
 from pushline.protocol.tokens import Claims, TokenSigner
-from pushline.stores.base import Append, Operation, Outcome, Retention
+from pushline.protocol.values import Close, Heartbeat
+from pushline.stores.base import Operation, Outcome, Retention
 from pushline.stores.memory import MemoryStore
 from pushline.testing.clock import FakeClock
 from pushline.testing.pipe import MemoryPipe

@@ -16,7 +16,6 @@ A transport moves bytes in and out of one session and has no rule of its own. It
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 import struct
@@ -32,7 +31,8 @@ from pushline.http.page import Origins
 from pushline.http.request import Request
 from pushline.hub import Hub, Outlet
 from pushline.protocol.codes import INVALID_TOKEN, ORIGIN_NOT_ALLOWED, PROTOCOL_ERROR
-from pushline.protocol.session import Close, Session, Traffic
+from pushline.protocol.session import Session
+from pushline.protocol.values import Close, Traffic
 
 CLOSE_SECONDS: Final = 5.0
 """How long a peer has to answer the end of a connection before it is cut."""
@@ -146,8 +146,11 @@ OPEN: Final = 1
 CLOSING: Final = 2
 
 
-class Stream(asyncio.Protocol, ABC):
-    """What the transports that hold a connection of their own have in common: its phases, its buffer, its end."""
+class Stream(ABC):
+    """What the transports that hold a connection of their own have in common: its phases, its buffer, its end.
+
+    To the loop they are an :class:`asyncio.Protocol`, without being derived from it: so they can be compiled.
+    """
 
     __slots__ = ("_close_timer", "_door", "_phase", "_wire", "session")
 
@@ -202,6 +205,9 @@ class Stream(asyncio.Protocol, ABC):
         """The page reads on."""
         if self._phase is OPEN:
             self._door.hub.unblocked(self)
+
+    def eof_received(self) -> None:  # noqa: B027 - there is nothing to do
+        """The page sends no more: the connection ends."""
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""

@@ -9,11 +9,12 @@ import msgspec
 from pushline.errors import ConnectionEnded, Problem
 from pushline.http.page import CORS, PREFLIGHT, refusal
 from pushline.http.request import Request
-from pushline.http.responses import Encoder, Later, Response, problem_response
+from pushline.http.responses import Encoder, Later, problem_response
+from pushline.http.values import Response
 from pushline.messages import parse_id
 from pushline.protocol.codes import PROTOCOL_ERROR
 from pushline.protocol.frames import Ack, FreshToken, Leave, Up
-from pushline.protocol.session import Close
+from pushline.protocol.values import Close
 from pushline.transports.base import Door, Stream, Wire, is_page
 from pushline.transports.longpoll import LongPollTransport
 from pushline.transports.sse import SseTransport

@@ -15,11 +15,13 @@ from pushline.clock import Timer
 from pushline.errors import ConnectionEnded
 from pushline.http.page import CORS, refusal
 from pushline.http.request import Request
-from pushline.http.responses import Later, Response
+from pushline.http.responses import Later
+from pushline.http.values import Response
 from pushline.messages import Message, format_id
 from pushline.protocol.codes import GOING_AWAY, NORMAL, PROTOCOL_ERROR
 from pushline.protocol.frames import Gap, Open, Ping
-from pushline.protocol.session import Close, Session, Traffic
+from pushline.protocol.session import Session
+from pushline.protocol.values import Close, Traffic
 from pushline.transports.base import Door, Wire, bearer, parameters, traffic
 
 MAX_ANSWER_BYTES: Final = 1 << 20

@@ -11,11 +11,13 @@ import msgspec
 
 from pushline.http.page import CORS, refusal
 from pushline.http.request import Request
-from pushline.http.responses import Encoder, Response
+from pushline.http.responses import Encoder
+from pushline.http.values import Response
 from pushline.messages import Message, id_bytes
 from pushline.protocol.codes import CLOSES
 from pushline.protocol.frames import Down, encode
-from pushline.protocol.session import Close, Outgoing, Session
+from pushline.protocol.session import Session
+from pushline.protocol.values import Close, Outgoing
 from pushline.transports.base import CONNECTING, OPEN, Door, Stream, Wire, bearer
 
 _HEAD: Final = Response(

@@ -20,7 +20,7 @@ from pushline.http.request import Request
 from pushline.messages import Message, id_bytes
 from pushline.protocol.codes import GOING_AWAY, NORMAL, PROTOCOL_ERROR
 from pushline.protocol.frames import SUBPROTOCOL, TOKEN_SUBPROTOCOL, Ping, encode
-from pushline.protocol.session import Close, Outgoing
+from pushline.protocol.values import Close, Outgoing
 from pushline.transports.base import CONNECTING, OPEN, Door, Stream, Wire
 
 MAX_FRAME_BYTES: Final = 4096
