@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# the package as its wheel has it, with the hot path compiled
+COMPILED := build/compiled
 # node and npm come with the development packages; js/ and the tests find them there
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -30,6 +32,15 @@ check: $(VENV)/development ## format, lint, types, layers, generated files
 unit: $(VENV)/development ## tests without sockets, and the conformance suites
 	rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest --ignore=tests/e2e
+
+.PHONY: wheel
+wheel: $(COMPILED) ## the wheel in dist/, its hot path compiled; needs a C compiler
+	@mkdir -p dist && cp build/wheel/*.whl dist/ && ls dist/*.whl
+
+.PHONY: compiled
+compiled: $(COMPILED) ## unit once more, against the compiled hot path; needs a C compiler
+	PYTHONPATH=$(COMPILED) $(BIN)/python -c 'import pushline.hub as hub; assert hub.__file__.endswith(".so"), hub'
+	PYTHONPATH=$(COMPILED) $(BIN)/python -m pytest --ignore=tests/e2e -m "not patches"
 
 .PHONY: js
 js: $(VENV)/development js/node_modules/.package-lock.json ## the page's script: types, tests, a fresh bundle
@@ -92,6 +103,13 @@ $(VENV)/runtime: requirements.txt pyproject.toml | $(BIN)/python
 $(VENV)/development: requirements-dev.txt $(VENV)/runtime
 	@echo "Installing what the tests and checks need into $(VENV) …"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(COMPILED): $(VENV)/development pyproject.toml tools/hatch_build.py $(shell find src -name '*.py')
+	@echo "Compiling the hot path, about a minute …"
+	@rm -rf build/wheel $@
+	@PUSHLINE_COMPILE=1 $(BIN)/pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir build/wheel .
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ build/wheel/*.whl
 	@touch $@
 
 js/node_modules/.package-lock.json: js/package-lock.json

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from tests.http.rig import KEY, Page, Peer, Rig
 
 import pushline
+import pushline.hub
 from pushline.cli import main
 from pushline.client.requests import ApiRequest, ApiResponse
 from pushline.client.sync import Client
@@ -90,7 +91,8 @@ class TestHelp:
         assert "Usage:" in result.output
 
     def test_has_the_version(self) -> None:
-        assert run("--version").output == f"pushline, version {pushline.__version__}\n"
+        form = "in Python" if str(pushline.hub.__file__).endswith(".py") else "compiled"
+        assert run("--version").output == f"pushline, version {pushline.__version__}, hot path {form}\n"
 
     def test_is_there_for_the_module_too(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

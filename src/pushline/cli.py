@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,24 @@ class _Group(click.Group):
             raise click.ClickException(str(error)) from None
 
 
+def _say_version(ctx: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if not asked:
+        return
+    hub = find_spec("pushline.hub")
+    compiled = hub is not None and not str(hub.origin).endswith(".py")
+    click.echo(f"pushline, version {__version__}, hot path {'compiled' if compiled else 'in Python'}")
+    ctx.exit()
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="pushline")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_say_version,
+    help="Show the version, and whether the hot path is compiled.",
+)
 def main() -> None:
     """Push messages from a web application to individual browser pages, in real time.
 

@@ -101,6 +101,7 @@ class TestAnAnswerThatComesLater:
         acknowledge(page, text.partition(" ")[0])
         assert [answer.json["status"] for answer in peer.read()] == ["delivered", "no_channel", "ok"]
 
+    @pytest.mark.patches
     @pytest.mark.parametrize("before", [b"", message("x", "bob")], ids=["first", "behind another"])
     def test_costs_nothing_at_the_turns_in_which_it_is_waited_for(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch, before: bytes
