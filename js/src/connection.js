@@ -274,6 +274,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
       if (trial) doubles.add(frame.id);
       tell("onmessage", { data: frame.data });
     } else if (frame.type === "ping") {
+      tryBetter(now, true);
       acknowledge();
     } else if (frame.type === "gap") {
       cursor = frame.cursor;
@@ -361,12 +362,8 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
     if (trial && now >= trialUntil) {
       drop(trial, undefined);
       tried(now);
-    } else if (!trial && now >= ladder.trialAt()) {
-      trialTransport = ladder.trial();
-      trialUntil = now + OPEN_WITHIN;
-      doubles.clear();
-      trial = dial(trialTransport);
     }
+    tryBetter(now);
   }
 
   /** @param {number} moment by which something has to have come */
@@ -514,6 +511,20 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   }
 
   // -- a better transport ----------------------------------------------------------------------------------------
+
+  /**
+   * Begins a trial when one is due.
+   *
+   * @param {number} now
+   * @param {boolean} [asked] whether the server has just asked for an acknowledgement
+   */
+  function tryBetter(now, asked) {
+    if (trial || now < ladder.trialAt(asked)) return;
+    trialTransport = ladder.trial();
+    trialUntil = now + OPEN_WITHIN;
+    doubles.clear();
+    trial = dial(trialTransport);
+  }
 
   /**
    * @param {import("./frames.js").Open} frame

@@ -52,9 +52,14 @@ export function createLadder(rungs, memory) {
     memory.save();
   }
 
-  /** The moment at which a higher rung is to be tried beside the connection. */
-  function trialAt() {
-    return rung > 0 ? due() : Infinity;
+  /**
+   * The moment at which a higher rung is to be tried beside the connection. Beside polls, only before the next one goes
+   * out, which waits for the end of the trial: on its way it might be overtaken, and take the place of what it tried.
+   *
+   * @param {boolean} [between] two polls
+   */
+  function trialAt(between) {
+    return rung > 0 && (between || rungs[rung] !== "longpoll") ? due() : Infinity;
   }
 
   /** A higher rung, another one each time. */

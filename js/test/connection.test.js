@@ -783,6 +783,22 @@ describe("A better transport (J4)", () => {
     assert.deepEqual(machine.closed(1006, "", higher), [{ type: "ack", id: "3-0" }]);
   });
 
+  it("is tried between two polls, and the next one waits for its end: it would take the place back", () => {
+    const machine = new Machine({ rungs: ["websocket", "longpoll"] });
+    machine.open();
+    machine.closed();
+    machine.receive(openFrame());
+    for (let second = 0; second < 60; second += 20) {
+      assert.deepEqual(machine.receive({ type: "ping" }), [{ type: "ack", id: "1-0" }]);
+      assert.deepEqual(machine.tickAfter(20_000), [], "a poll is out");
+    }
+    const lower = machine.connection;
+    assert.deepEqual(machine.receive({ type: "ping" }), [["connect", "1-0"]]);
+    assert.equal(machine.transports.at(-1), "websocket");
+    assert.deepEqual(machine.closed(1006, "", machine.connection), [{ type: "ack", id: "1-0" }], "it polls on");
+    assert.deepEqual(machine.receive("2-0 a", lower), [["onmessage", { data: "a" }]]);
+  });
+
   it("becomes the attempt when the connection is lost meanwhile, as it is when the server lets it take over", () => {
     for (const code of [1000, 1006]) {
       const { machine, lower, higher } = trying();
