@@ -1,41 +1,38 @@
-// Writes the two scripts that the server serves (contract, A6). The output is committed: it has to be the same bytes
-// wherever it is built, so nothing in it depends on the time, the machine or the folder. With `--check` nothing is
-// written: it fails when a script is not what its sources make.
+// Writes the scripts. Those that the server serves (contract, A6) are committed: with `--check` nothing is written, it
+// fails when one is not what its sources make. With `--dist` it writes what only the package has: the same scripts with
+// their source maps, and the license.
 
-import { readFile, writeFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { bundle } from "./bundle.js";
 
-const here = fileURLToPath(new URL(".", import.meta.url));
-const folder = "../src/pushline/static";
+const SCRIPTS = /** @type {const} */ ([
+  ["jsapi.js", "iife", "jsapi.js"],
+  ["index.js", "esm", "pushline.mjs"],
+]);
 
-/** @type {import("esbuild").BuildOptions} */
-const options = {
-  absWorkingDir: here,
-  bundle: true,
-  minify: true,
-  charset: "utf8",
-  target: "es2022",
-  banner: { js: "/*! Pushline, MIT License */" },
-};
+const served = new URL("../src/pushline/static/", import.meta.url);
+const packed = new URL("dist/", import.meta.url);
 
-/** @type {import("esbuild").BuildOptions[]} */
-const scripts = [
-  { entryPoints: ["src/jsapi.js"], format: "iife", outfile: `${folder}/jsapi.js` },
-  { entryPoints: ["src/index.js"], format: "esm", outfile: `${folder}/pushline.mjs` },
-];
-
-for (const script of scripts) {
-  const { outputFiles } = await build({ ...options, ...script, write: false });
-  for (const { path, contents } of outputFiles ?? []) {
-    const written = await readFile(path).catch(() => Buffer.of());
-    if (written.equals(contents)) continue;
-    if (process.argv.includes("--check")) {
-      console.error(`stale: ${path}; run \`make generate\``);
-      process.exitCode = 1;
-    } else {
-      await writeFile(path, contents);
-      console.log(`written: ${path}`);
-    }
+for (const [entry, format, name] of SCRIPTS) {
+  const { code, map } = await bundle(entry, format, name);
+  if (process.argv.includes("--dist")) {
+    await mkdir(packed, { recursive: true });
+    await writeFile(new URL(name, packed), `${code}//# sourceMappingURL=${name}.map\n`);
+    await writeFile(new URL(`${name}.map`, packed), map);
+    continue;
   }
+  const path = new URL(name, served);
+  const written = await readFile(path, "utf8").catch(() => "");
+  if (written === code) continue;
+  if (process.argv.includes("--check")) {
+    console.error(`stale: src/pushline/static/${name}; run \`make generate\``);
+    process.exitCode = 1;
+  } else {
+    await writeFile(path, code);
+    console.log(`written: src/pushline/static/${name}`);
+  }
+}
+
+if (process.argv.includes("--dist")) {
+  await copyFile(new URL("../LICENSE", import.meta.url), new URL("LICENSE", import.meta.url));
 }

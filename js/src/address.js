@@ -36,3 +36,13 @@ export function connectAddress(base, page) {
 export function requestAddress(address) {
   return address.replace(/^ws/, "http");
 }
+
+/**
+ * Where a connection begins: with the page's id, and the cursor if there is one.
+ *
+ * @param {string} address
+ * @param {{page: string, after: string} & Record<string, string>} query
+ */
+export function withQuery(address, { after, ...query }) {
+  return `${address}?${new URLSearchParams(after ? { ...query, after } : query)}`;
+}

@@ -1,28 +1,35 @@
 import { Socket } from "./socket.js";
 
-/** The one-way path from an application to this page, as the token names it. */
-export class Channel {
-  #token;
-  #options;
-  #environment;
+/** @typedef {import("./socket.js").Handlers} Handlers */
+/** @typedef {import("./socket.js").Options} Options */
 
-  /**
-   * @param {string} token
-   * @param {import("./socket.js").Options} options
-   * @param {import("./environment.js").Environment} environment
-   */
-  constructor(token, options, environment) {
-    this.#token = token;
-    this.#options = options;
-    this.#environment = environment;
-  }
+/**
+ * The class that programs make their channels of.
+ *
+ * @param {import("./environment.js").Environment} environment
+ * @returns {new (token: string, options?: Options) => {open(handlers?: Handlers): Socket}}
+ */
+export const channelIn = (environment) =>
+  /** The one-way path from an application to this page, as the token names it. */
+  class Channel {
+    #token;
+    #options;
 
-  /**
-   * Opens a socket. No handler is called before the task that calls this has ended.
-   *
-   * @param {import("./socket.js").Handlers} [handlers] read here; may be set on the socket as well
-   */
-  open(handlers) {
-    return new Socket(this.#token, handlers ?? {}, this.#options, this.#environment);
-  }
-}
+    /**
+     * @param {string} token
+     * @param {Options} [options]
+     */
+    constructor(token, options) {
+      this.#token = token;
+      this.#options = options;
+    }
+
+    /**
+     * Opens a socket. No handler is called before the task that calls this has ended.
+     *
+     * @param {Handlers} [handlers] read here; may be set on the socket as well
+     */
+    open(handlers) {
+      return new Socket(this.#token, handlers, this.#options ?? {}, environment);
+    }
+  };

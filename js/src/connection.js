@@ -3,13 +3,13 @@
  * always with the time; what has to be done about it comes out of `next()`; `deadline` names the moment at which
  * `tick()` wants to be called. There is no timer, no clock, no network and no randomness in here.
  *
- *         open()              open frame
- *   new ─────────▶ connecting ─────────▶ open
- *    │              ▲      │ failed on    │ lost
- *    │ not yet,     │ due  ▼ every rung   ▼
- *    │ or refused   └─── waiting ◀────────┘
- *    ▼                     │ no connection for too long
- *   held ────▶ connecting  ▼
+ *        open(), or tick()    open frame
+ *   held ─────────▶ connecting ─────────▶ open
+ *    │               ▲      │ failed on    │ lost
+ *    │               │ due  ▼ every rung   ▼
+ *    │               └─── waiting ◀────────┘
+ *    │                      │ no connection for too long
+ *    │ refused              ▼
  *    └──────────────────▶ ended ◀──── a close code that ends the socket
  *                          ▲
  *   ending ────────────────┘ tick()
@@ -38,7 +38,7 @@ export const ReadyState = Object.freeze({ CONNECTING: 0, OPEN: 1, CLOSING: 2, CL
 /**
  * @typedef {{type: "connect", connection: number, transport: TransportName, token: string, page: string, after: string}
  *   | {type: "send", connection: number, text: string}
- *   | {type: "disconnect", connection: number, code: 1000 | undefined}
+ *   | {type: "disconnect", connection: number, code?: 1000}
  *   | {type: "post", token: string, page: string, text: string}
  *   | {type: "refresh"}
  *   | {type: "tell", handler: HandlerName, event?: object}
@@ -71,14 +71,24 @@ const WARN_AFTER = 3;
 const LATE = 1000;
 
 /** What fits the token into a subprotocol and a header (contract, section 1). */
-const TOKEN = /^[A-Za-z0-9._-]{1,1024}$/;
+const TOKEN = /^[\w.-]{1,1024}$/;
 
-/** Going away, and an error in the server: below 4400 these are the codes that it uses to say no. */
-const LATER = [1001, 1011];
+const NORMAL = 1000;
 const PROTOCOL_ERROR = 4400;
 const INVALID_TOKEN = 4401;
 const TOKEN_EXPIRED = 4408;
 const NO_CONNECTION = { code: 503, description: "No+connection." };
+
+// The states drawn above. From CONNECTING on a socket is with the server, or about to be: it has a place to leave. In
+// CONNECTING and OPEN, and in no other, there is a `current` connection; in OPEN alone there may be a `trial`.
+const HELD = 0;
+const RENEWING = 1;
+const SUSPENDED = 2;
+const ENDING = 3;
+const ENDED = 4;
+const CONNECTING = 5;
+const OPEN = 6;
+const WAITING = 7;
 
 /** @param {unknown} token @returns {token is string} */
 const wellFormed = (token) => typeof token === "string" && TOKEN.test(token);
@@ -97,8 +107,8 @@ const wellFormed = (token) => typeof token === "string" && TOKEN.test(token);
 export function createMachine({ token, page, giveUpAfter, refresh, ladder, manners, random, online }) {
   /** @type {number} */
   let readyState = ReadyState.CONNECTING;
-  /** @type {"new" | "held" | "renewing" | "connecting" | "open" | "waiting" | "suspended" | "ending" | "ended"} */
-  let state = "new";
+  let state = HELD;
+  let now = 0; // the moment of the event that is under way
   /** @type {Effect[]} */
   let effects = [];
 
@@ -141,17 +151,17 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   /** The moment at which `tick()` has something to do, unless something else happens before. */
   function deadline() {
     switch (state) {
-      case "held":
+      case HELD:
         return manners.moment(token);
-      case "renewing":
+      case RENEWING:
         return connectAt;
-      case "connecting":
+      case CONNECTING:
         return silentAt;
-      case "open":
+      case OPEN:
         return Math.min(silentAt, ackAt, trial ? trialUntil : ladder.trialAt(), refresh.deadline());
-      case "waiting":
+      case WAITING:
         return failures > 0 ? Math.min(connectAt, giveUpAt()) : connectAt;
-      case "ending":
+      case ENDING:
         return -Infinity;
       default:
         return Infinity;
@@ -160,10 +170,10 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
 
   // -- what the page does ----------------------------------------------------------------------------------------
 
-  /** @param {number} now */
-  function open(now) {
-    state = "held";
-    if (!verdict()) tickHeld(now);
+  /** @param {number} time */
+  function open(time) {
+    now = time;
+    if (!verdict()) tick(now);
   }
 
   /** The page has had enough. */
@@ -172,35 +182,36 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
     readyState = ReadyState.CLOSED;
     // A handler may close the socket while there are still events to tell: they are not wanted any more.
     effects = [];
-    if (state === "open") send(leave(cursor));
+    if (state === OPEN) send(leave(cursor));
     disconnect(1000);
-    state = "ending";
+    state = ENDING;
     error = null;
   }
 
   /** The page may be about to go: what was handed on is acknowledged while there is a connection to say it on. */
   function leaving() {
-    if (state === "open" && ackAt < Infinity) acknowledge();
+    if (state === OPEN && ackAt < Infinity) acknowledge();
   }
 
   /** The page goes, perhaps into the back/forward cache: no connection may keep it out of there. */
   function gone() {
-    if (state !== "connecting" && state !== "open" && state !== "waiting") return;
-    effects.push({ type: "post", token: token, page: page, text: leave(cursor) });
+    if (state < CONNECTING) return;
+    effects.push({ type: "post", token, page, text: leave(cursor) });
     disconnect(1000);
-    state = "suspended";
+    state = SUSPENDED;
   }
 
   /**
    * The page is shown again, whether it was gone or not.
    *
-   * @param {number} now
+   * @param {number} time
    */
-  function shown(now) {
-    if (state === "suspended") {
+  function shown(time) {
+    now = time;
+    if (state === SUSPENDED) {
       lostAt = now;
       if (readyState === ReadyState.OPEN) tellReconnecting(0);
-      reach(now);
+      reach();
     } else {
       wake(now);
     }
@@ -209,11 +220,12 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   /**
    * The page may have slept, or there may be a network again: an attempt has better chances than before.
    *
-   * @param {number} now
+   * @param {number} time
    */
-  function wake(now) {
+  function wake(time) {
+    now = time;
     tick(now);
-    if (state === "waiting" && !asked) {
+    if (state === WAITING && !asked) {
       connectAt = Math.min(connectAt, now + random() * FIRST_PAUSE);
     }
   }
@@ -222,9 +234,10 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
    * The program was asked for a fresh token.
    *
    * @param {unknown} given anything but a fresh token is as good as an error
-   * @param {number} now
+   * @param {number} time
    */
-  function refreshed(given, now) {
+  function refreshed(given, time) {
+    now = time;
     const good = wellFormed(given) && given !== token && !manners.verdict(given);
     if (good) {
       token = given;
@@ -232,8 +245,8 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
     } else {
       refresh.failed(now);
     }
-    if (state === "renewing") renewed(good, now);
-    else if (state === "open" && good) send(fresh(token));
+    if (state === RENEWING) renewed(good);
+    else if (state === OPEN && good) send(fresh(token));
   }
 
   // -- what comes over a connection ------------------------------------------------------------------------------
@@ -243,30 +256,22 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
    *
    * @param {number} connection
    * @param {unknown} text
-   * @param {number} now
+   * @param {number} time
    */
-  function receive(connection, text, now) {
+  function receive(connection, text, time) {
+    now = time;
     const frame = parse(text);
-    const opening = frame && "type" in frame && frame.type === "open" ? frame : null;
-    if (state === "open" && connection === trial) {
-      if (opening) promoted(opening, now);
-    } else if (connection !== current) {
-      return;
-    } else if (state === "connecting") {
-      if (opening) opened(opening, now);
-    } else if (state === "open") {
-      received(frame, now);
-    }
+    if (connection === current && state === OPEN) received(frame);
+    else if (frame?.type !== "open") return;
+    else if (connection === current) opened(frame);
+    else if (connection === trial) promoted(frame);
   }
 
-  /**
-   * @param {ReturnType<typeof parse>} frame
-   * @param {number} now
-   */
-  function received(frame, now) {
+  /** @param {ReturnType<typeof parse>} frame */
+  function received(frame) {
     expect(now + patience);
     if (!frame) return;
-    if (!("type" in frame)) {
+    if (!frame.type) {
       // The cursor moves before the handler runs: a handler that throws does not get its message again.
       cursor = frame.id;
       ackAt = Math.min(ackAt, now + ACK_WITHIN);
@@ -274,17 +279,17 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
       if (trial) doubles.add(frame.id);
       tell("onmessage", { data: frame.data });
     } else if (frame.type === "ping") {
-      tryBetter(now, true);
+      tryBetter(true);
       acknowledge();
     } else if (frame.type === "gap") {
       cursor = frame.cursor;
       tell("ongap");
     } else if (frame.type === "expiring") {
       refresh.expiring(now);
-      ask(now);
+      ask();
     } else if (frame.type === "token") {
       known = token;
-      expires(frame.expires_in, now);
+      expires(frame.expires_in);
     }
   }
 
@@ -294,19 +299,21 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
    * @param {number} connection
    * @param {number} code
    * @param {string} reason
-   * @param {number} now
+   * @param {number} time
    */
-  function closed(connection, code, reason, now) {
-    if (state === "open" && connection === trial) return tried(now);
-    if (connection !== current || (state !== "connecting" && state !== "open")) return;
+  function closed(connection, code, reason, time) {
+    now = time;
+    if (connection === trial) return tried();
+    if (connection !== current) return;
     current = 0;
     const close = CLOSES[code];
+    const loss = { code, reason };
     if (close ? close.ends : code >= 4400 && code <= 4499) {
-      refused(code, /** @type {SocketError} */ ((close ?? CLOSES[PROTOCOL_ERROR]).onerror), now);
-    } else if (code >= PROTOCOL_ERROR || LATER.includes(code) || retryIn(reason) !== undefined) {
-      lose({ code, reason }, now); // so says the server: the way to it is free
+      refused(code, /** @type {SocketError} */ ((close ?? CLOSES[PROTOCOL_ERROR]).onerror));
+    } else if (code >= PROTOCOL_ERROR || (close && code > NORMAL) || retryIn(reason) !== undefined) {
+      lose(loss); // so says the server: the way to it is free
     } else {
-      failed({ code, reason }, now);
+      failed(loss);
     }
   }
 
@@ -319,51 +326,44 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
    * A timer that fires late has overtaken what came over the connection meanwhile, which is queued behind it. So a
    * silence that is found late is given a moment more before it counts.
    *
-   * @param {number} now
+   * @param {number} time
    */
-  function tick(now) {
+  function tick(time) {
+    now = time;
+    if (now < deadline()) return;
     switch (state) {
-      case "ending":
-        return end(error, now);
-      case "held":
-        return tickHeld(now);
-      case "renewing":
-        return now >= connectAt ? renewed(false, now) : undefined;
-      case "waiting":
-        if (failures > 0 && now >= giveUpAt()) return end(NO_CONNECTION, now);
-        return now >= connectAt ? reach(now) : undefined;
-      case "open":
-        tickOpen(now);
+      case ENDING:
+        return end(error);
+      case HELD: {
+        const refusal = verdict();
+        lostAt = now;
+        return refusal ? end(refusal) : reach();
+      }
+      case RENEWING:
+        return renewed(false);
+      case WAITING:
+        return failures > 0 && now >= giveUpAt() ? end(NO_CONNECTION) : reach();
+      case OPEN:
+        tickOpen();
     }
-    if (state !== "connecting" && state !== "open") return;
     if (now >= silentAt + LATE && !late) {
       late = true;
       silentAt = now + LATE;
     } else if (now >= silentAt) {
-      drop(current, undefined);
+      drop(current);
       current = 0;
-      failed({ code: 0, reason: "" }, now);
+      failed({ code: 0, reason: "" });
     }
   }
 
-  /** @param {number} now */
-  function tickHeld(now) {
-    if (now < manners.moment(token)) return;
-    const refusal = verdict();
-    if (refusal) return end(refusal, now);
-    lostAt = now;
-    reach(now);
-  }
-
-  /** @param {number} now */
-  function tickOpen(now) {
+  function tickOpen() {
     if (now >= ackAt) acknowledge();
-    if (now >= refresh.deadline()) ask(now);
+    if (now >= refresh.deadline()) ask();
     if (trial && now >= trialUntil) {
-      drop(trial, undefined);
-      tried(now);
+      drop(trial);
+      tried();
     }
-    tryBetter(now);
+    tryBetter();
   }
 
   /** @param {number} moment by which something has to have come */
@@ -374,23 +374,16 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
 
   // -- connecting ------------------------------------------------------------------------------------------------
 
-  /**
-   * Begins an attempt, with a token that is good for it.
-   *
-   * @param {number} now
-   */
-  function reach(now) {
+  /** Begins an attempt, with a token that is good for it. */
+  function reach() {
     firstLoss = null;
-    if (refresh.stale(now)) renew(null, now);
-    else connect(ladder.begin(now), now);
+    if (refresh.stale(now)) renew(null);
+    else connect(ladder.begin(now));
   }
 
-  /**
-   * @param {TransportName} transport
-   * @param {number} now
-   */
-  function connect(transport, now) {
-    state = "connecting";
+  /** @param {TransportName} transport */
+  function connect(transport) {
+    state = CONNECTING;
     ackAt = Infinity; // the cursor that it resumes with acknowledges
     known = token;
     expect(now + OPEN_WITHIN);
@@ -403,14 +396,11 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
     return last;
   }
 
-  /**
-   * @param {import("./frames.js").Open} frame
-   * @param {number} now
-   */
-  function opened(frame, now) {
+  /** @param {import("./frames.js").Open} frame */
+  function opened(frame) {
     const first = readyState === ReadyState.CONNECTING;
     readyState = ReadyState.OPEN;
-    state = "open";
+    state = OPEN;
     failures = 0;
     openedAt = now;
     ladder.opened(now);
@@ -418,29 +408,25 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
     if (first) tell("onopen");
     else if (away) tell("onreconnect");
     away = false;
-    begin(frame, now);
+    begin(frame);
   }
 
   /**
    * What every `open` frame says.
    *
    * @param {import("./frames.js").Open} frame
-   * @param {number} now
    */
-  function begin(frame, now) {
+  function begin(frame) {
     cursor = frame.cursor;
     patience = (frame.ping + frame.timeout) * SECOND;
     expect(now + patience);
     if (known !== token) send(fresh(token));
-    else expires(frame.expires_in, now);
+    else expires(frame.expires_in);
     if (frame.gap) tell("ongap");
   }
 
-  /**
-   * @param {number} seconds
-   * @param {number} now
-   */
-  function expires(seconds, now) {
+  /** @param {number} seconds */
+  function expires(seconds) {
     lastChance = false;
     refresh.known(seconds, now);
   }
@@ -449,42 +435,40 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
    * There is no answer on the way that was tried: the next one down, or a pause.
    *
    * @param {Loss} loss
-   * @param {number} now
    */
-  function failed(loss, now) {
+  function failed(loss) {
     firstLoss ??= loss;
     if (trial) {
       ladder.take(trialTransport);
       current = trial;
       trial = 0;
-      over(now);
-      state = "connecting";
+      over();
+      state = CONNECTING;
       return expect(trialUntil);
     }
-    const transport = state === "connecting" && ladder.down();
-    if (transport) connect(transport, now);
-    else lose(firstLoss, now);
+    const transport = state === CONNECTING && ladder.down();
+    if (transport) connect(transport);
+    else lose(firstLoss);
   }
 
   /**
    * There is no connection any more, and there shall be one.
    *
    * @param {Loss} loss
-   * @param {number} now
    */
-  function lose(loss, now) {
+  function lose(loss) {
     const connected = online();
-    if (state === "open") {
-      over(now);
+    if (state === OPEN) {
+      over();
     } else {
       failures += 1;
-      if (now >= giveUpAt()) return end(NO_CONNECTION, now);
+      if (now >= giveUpAt()) return end(NO_CONNECTION);
     }
-    disconnect(undefined);
+    disconnect();
     const retry = retryIn(loss.reason);
     const delay = retry ?? (connected ? pause() : LONGEST_PAUSE);
     asked = retry !== undefined;
-    state = "waiting";
+    state = WAITING;
     connectAt = now + delay;
     if (failures >= WARN_AFTER && connected && !warned) {
       warned = true;
@@ -499,8 +483,8 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
     tell("onreconnecting", { attempt: ++attempt, delay });
   }
 
-  /** The open connection is no more. @param {number} now */
-  function over(now) {
+  /** The open connection is no more. */
+  function over() {
     lostAt = now;
     manners.lasted(now - openedAt);
     if (now - openedAt >= LASTED) attempt = pauses = 0;
@@ -515,10 +499,9 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   /**
    * Begins a trial when one is due.
    *
-   * @param {number} now
    * @param {boolean} [asked] whether the server has just asked for an acknowledgement
    */
-  function tryBetter(now, asked) {
+  function tryBetter(asked) {
     if (trial || now < ladder.trialAt(asked)) return;
     trialTransport = ladder.trial();
     trialUntil = now + OPEN_WITHIN;
@@ -526,21 +509,18 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
     trial = dial(trialTransport);
   }
 
-  /**
-   * @param {import("./frames.js").Open} frame
-   * @param {number} now
-   */
-  function promoted(frame, now) {
-    drop(current, undefined);
+  /** @param {import("./frames.js").Open} frame */
+  function promoted(frame) {
+    drop(current);
     current = trial;
     trial = 0;
     owing = false;
     ladder.promote(trialTransport, now);
-    begin(frame, now);
+    begin(frame);
   }
 
-  /** The trial has failed. @param {number} now */
-  function tried(now) {
+  /** The trial has failed. */
+  function tried() {
     trial = 0;
     ladder.postpone(now);
     if (owing) acknowledge();
@@ -548,8 +528,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
 
   // -- a fresh token ---------------------------------------------------------------------------------------------
 
-  /** @param {number} now */
-  function ask(now) {
+  function ask() {
     if (now >= refresh.deadline() && refresh.ask()) effects.push({ type: "refresh" });
   }
 
@@ -557,23 +536,19 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
    * Waits for a fresh token.
    *
    * @param {SocketError | null} otherwise the end of the socket without one; null: it connects with what it has
-   * @param {number} now
    */
-  function renew(otherwise, now) {
-    state = "renewing";
+  function renew(otherwise) {
+    state = RENEWING;
     error = otherwise;
     connectAt = now + RENEW_WITHIN;
     if (refresh.ask()) effects.push({ type: "refresh" });
   }
 
-  /**
-   * @param {boolean} good
-   * @param {number} now
-   */
-  function renewed(good, now) {
+  /** @param {boolean} good */
+  function renewed(good) {
     const refusal = good ? null : (error ?? verdict());
-    if (refusal) end(refusal, now);
-    else connect(ladder.begin(now), now);
+    if (refusal) end(refusal);
+    else connect(ladder.begin(now));
   }
 
   // -- the end ---------------------------------------------------------------------------------------------------
@@ -583,30 +558,26 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
    *
    * @param {number} code
    * @param {SocketError} refusal
-   * @param {number} now
    */
-  function refused(code, refusal, now) {
-    const wasOpen = state === "open";
-    if (wasOpen) over(now);
+  function refused(code, refusal) {
+    const wasOpen = state === OPEN;
+    if (wasOpen) over();
     const spent = code === TOKEN_EXPIRED ? known : token;
     if (refusal.code === 401) manners.refuse(spent, refusal);
-    if (code !== TOKEN_EXPIRED || !refresh.able || lastChance) return end(refusal, now);
+    if (code !== TOKEN_EXPIRED || !refresh.able || lastChance) return end(refusal);
     lastChance = true;
-    disconnect(undefined);
+    disconnect();
     if (wasOpen) tellReconnecting(0);
     // A fresh one may have been on its way up when the old one expired.
-    if (spent !== token) reach(now);
-    else renew(refusal, now);
+    if (spent !== token) reach();
+    else renew(refusal);
   }
 
-  /**
-   * @param {SocketError | null} reason
-   * @param {number} now
-   */
-  function end(reason, now) {
-    disconnect(undefined);
+  /** @param {SocketError | null} reason */
+  function end(reason) {
+    disconnect();
     readyState = ReadyState.CLOSED;
-    state = "ended";
+    state = ENDED;
     effects.push({ type: "end" });
     if (reason) {
       manners.ended(reason, now);
@@ -617,7 +588,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
 
   /** What is already known of the token. */
   function verdict() {
-    return wellFormed(token) ? (manners.verdict(token) ?? null) : CLOSES[INVALID_TOKEN].onerror;
+    return wellFormed(token) ? manners.verdict(token) : CLOSES[INVALID_TOKEN].onerror;
   }
 
   /**
@@ -645,7 +616,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   /**
    * Ends all connections, and forgets them: nothing that still comes over them counts.
    *
-   * @param {1000 | undefined} code
+   * @param {1000} [code]
    */
   function disconnect(code) {
     drop(current, code);
@@ -656,7 +627,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
 
   /**
    * @param {number} connection
-   * @param {1000 | undefined} code
+   * @param {1000} [code]
    */
   function drop(connection, code) {
     if (connection) effects.push({ type: "disconnect", connection, code });

@@ -21,6 +21,8 @@ const OPEN = { websocket: openWebSocket, sse: openSse, longpoll: openLongPoll };
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
+ * Opens the socket.
+ *
  * @param {object} options
  * @param {ReturnType<typeof import("./connection.js").createMachine>} options.machine
  * @param {ReturnType<typeof import("./manners.js").createManners>} options.manners
@@ -29,24 +31,48 @@ const LONGEST_TIMER = 2 ** 31 - 1;
  * @param {(handler: HandlerName, event?: object) => void} options.tell
  * @param {() => unknown} options.askForToken
  */
-export function createDriver({ machine, manners, address, environment, tell, askForToken }) {
+export function drive({ machine, manners, address, environment, tell, askForToken }) {
   /** @type {Map<number, Transport>} The connections by their numbers; what comes over any other is dropped. */
   const connections = new Map();
   /** @type {any} */
   let timer;
   let timerAt = Infinity;
-  let unwatch = () => {};
 
-  /** @param {News} news */
-  function hear(news) {
-    if (news === "return") manners.returned();
-    run((now) => {
-      if (news === "leaving") machine.leaving();
-      else if (news === "gone") machine.gone();
-      else if (news === "shown") machine.shown(now);
-      else machine.wake(now);
-    });
-  }
+  /** @type {{[Type in Effect["type"]]: (effect: Extract<Effect, {type: Type}>) => void}} */
+  const carryOut = {
+    connect({ connection, transport: name, ...request }) {
+      const transport = OPEN[name]({ ...request, address }, environment);
+      connections.set(connection, transport);
+      transport.onmessage = ({ data }) => {
+        if (connections.has(connection)) run((now) => machine.receive(connection, data, now));
+      };
+      transport.onclose = ({ code, reason }) => {
+        if (connections.delete(connection)) run((now) => machine.closed(connection, code, reason, now));
+      };
+    },
+    send: ({ connection, text }) => connections.get(connection)?.send(text),
+    disconnect({ connection, code }) {
+      connections.get(connection)?.close(code);
+      connections.delete(connection);
+    },
+    post: ({ token, page, text }) => environment.beacon(requestAddress(address), posted(token, page, text)),
+    async refresh() {
+      /** @type {unknown} */
+      let token;
+      try {
+        token = await askForToken();
+      } catch (error) {
+        environment.warn(`Pushline: refreshToken has failed. ${error}`);
+      }
+      run((now) => machine.refreshed(token, now));
+    },
+    tell: ({ handler, event }) => tell(handler, event),
+    warn: ({ loss }) => environment.warn(advice(address, loss)),
+    end() {
+      environment.clearTimeout(timer);
+      unwatch();
+    },
+  };
 
   /**
    * One event, and all that follows from it. A handler of the page may call `close()`, and so get here again, while
@@ -56,57 +82,10 @@ export function createDriver({ machine, manners, address, environment, tell, ask
    */
   function run(event) {
     event(environment.now());
-    for (let effect = machine.next(); effect; effect = machine.next()) carryOut(effect);
+    for (let effect = machine.next(); effect; effect = machine.next()) {
+      carryOut[effect.type](/** @type {any} */ (effect));
+    }
     setTimer();
-  }
-
-  /** @param {Effect} effect */
-  function carryOut(effect) {
-    switch (effect.type) {
-      case "connect":
-        return connect(effect);
-      case "send":
-        return connections.get(effect.connection)?.send(effect.text);
-      case "disconnect":
-        connections.get(effect.connection)?.close(effect.code);
-        connections.delete(effect.connection);
-        return;
-      case "post":
-        return environment.beacon(requestAddress(address), posted(effect.token, effect.page, effect.text));
-      case "refresh":
-        refresh();
-        return;
-      case "tell":
-        return tell(effect.handler, effect.event);
-      case "warn":
-        return environment.warn(advice(address, effect.loss));
-      case "end":
-        environment.clearTimeout(timer);
-        return unwatch();
-    }
-  }
-
-  /** @param {Extract<Effect, {type: "connect"}>} effect */
-  function connect({ connection, transport: name, token, page, after }) {
-    const transport = OPEN[name]({ address, token, page, after }, environment);
-    connections.set(connection, transport);
-    transport.onmessage = ({ data }) => {
-      if (connections.has(connection)) run((now) => machine.receive(connection, data, now));
-    };
-    transport.onclose = ({ code, reason }) => {
-      if (connections.delete(connection)) run((now) => machine.closed(connection, code, reason, now));
-    };
-  }
-
-  async function refresh() {
-    /** @type {unknown} */
-    let token;
-    try {
-      token = await askForToken();
-    } catch (error) {
-      environment.warn(`Pushline: refreshToken has failed. ${error}`);
-    }
-    run((now) => machine.refreshed(token, now));
   }
 
   /** Deadlines mostly move away, with each frame that comes: then the timer may as well fire early and be set again. */
@@ -118,15 +97,15 @@ export function createDriver({ machine, manners, address, environment, tell, ask
     const delay = Math.ceil(Math.min(Math.max(deadline - environment.now(), 0), LONGEST_TIMER));
     timer = environment.setTimeout(() => {
       timerAt = Infinity;
-      run((now) => machine.tick(now));
+      run(machine.tick);
     }, delay);
   }
 
-  return {
-    open() {
-      unwatch = environment.watch(hear);
-      run((now) => machine.open(now));
-    },
-    close: () => run(() => machine.close()),
-  };
+  const unwatch = environment.watch((news) => {
+    if (news === "return") manners.returned();
+    run(news === "return" ? machine.wake : machine[news]);
+  });
+  run(machine.open);
+
+  return { close: () => run(machine.close), readyState: machine.readyState };
 }

@@ -70,8 +70,9 @@ export function browser(base) {
 
 /** @type {Environment["can"]} */
 function can(transport) {
-  if (transport === "websocket") return typeof WebSocket === "function";
-  return typeof fetch === "function" && (transport === "longpoll" || typeof ReadableStream === "function");
+  // The compiler believes that every browser has them all.
+  const { WebSocket, fetch, ReadableStream } = /** @type {any} */ (globalThis);
+  return Boolean(transport === "websocket" ? WebSocket : fetch && (transport === "longpoll" || ReadableStream));
 }
 
 /** @type {Environment["beacon"]} */
@@ -91,24 +92,24 @@ function slot(server, lost) {
 }
 
 function visible() {
-  return typeof document === "undefined" || document.visibilityState !== "hidden";
+  return globalThis.document?.visibilityState !== "hidden";
 }
 
 /** 128 random bits. Not `crypto.randomUUID()`, which pages from http: do not have. */
 function pageId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }
 
 /** A page that is no resource of its own (`about:srcdoc`, `blob:`) has the base address of the page that made it. */
 function pageAddress() {
-  if (typeof document === "undefined") return undefined;
-  return location.protocol.startsWith("http") ? location.href : document.baseURI;
+  const { document, location } = globalThis;
+  return location?.protocol.startsWith("http") ? location.href : document?.baseURI;
 }
 
 /** @type {Environment["watch"]} */
 function watch(hear) {
-  if (typeof document === "undefined") return () => {};
+  const { document, window } = globalThis;
+  if (!document) return () => {};
   return listen([
     [document, "visibilitychange", () => visible() && hear("return")],
     [window, "focus", () => hear("return")],
@@ -129,7 +130,8 @@ function listen(listeners) {
 
 /** @param {unknown} error */
 function report(error) {
-  if (typeof reportError === "function") return reportError(error);
+  const { reportError } = globalThis;
+  if (reportError) return reportError(error);
   setTimeout(() => {
     throw error;
   }, 0);

@@ -4,7 +4,7 @@
  * A message is `<id> <data>`; every other frame is a JSON object, so the first character tells them apart.
  */
 
-/** @typedef {{id: string, data: string}} Message What was sent to the page, with the id it has in its channel. */
+/** @typedef {{type?: undefined, id: string, data: string}} Message What was sent to the page, with its id. */
 /**
  * @typedef {object} Open The first frame of a connection; its times are in seconds.
  * @property {"open"} type
@@ -32,22 +32,16 @@
  */
 export function parse(text) {
   if (typeof text !== "string") return null; // a binary frame
-  if (text[0] === "{") return parseFrame(text);
+  if (text[0] === "{") {
+    try {
+      const frame = JSON.parse(text);
+      return typeof frame.type === "string" ? frame : null;
+    } catch {
+      return null;
+    }
+  }
   const space = text.indexOf(" ");
   return space > 0 ? { id: text.slice(0, space), data: text.slice(space + 1) } : null;
-}
-
-/**
- * @param {string} text
- * @returns {Frame | null}
- */
-function parseFrame(text) {
-  try {
-    const frame = JSON.parse(text);
-    return typeof frame.type === "string" ? frame : null;
-  } catch {
-    return null;
-  }
 }
 
 /**

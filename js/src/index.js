@@ -22,7 +22,7 @@
  */
 
 import { DEFAULT_BASE, folderOf } from "./address.js";
-import { Channel as AnyChannel } from "./channel.js";
+import { channelIn } from "./channel.js";
 import { browser } from "./environment.js";
 
 export { Socket } from "./socket.js";
@@ -33,14 +33,8 @@ function base() {
   return folder.endsWith(DEFAULT_BASE) ? folder : DEFAULT_BASE;
 }
 
-const environment = browser(base);
+/** @typedef {import("./socket.js").Handlers} Handlers */
+/** @typedef {import("./socket.js").Options} Options */
+/** @typedef {InstanceType<typeof Channel>} Channel */
 
-export class Channel extends AnyChannel {
-  /**
-   * @param {string} token
-   * @param {import("./socket.js").Options} [options]
-   */
-  constructor(token, options) {
-    super(token, options ?? {}, environment);
-  }
-}
+export const Channel = channelIn(browser(base));

@@ -20,7 +20,7 @@
  */
 
 import { DEFAULT_BASE, folderOf } from "./address.js";
-import { Channel as AnyChannel } from "./channel.js";
+import { channelIn } from "./channel.js";
 import { browser } from "./environment.js";
 import { Socket } from "./socket.js";
 
@@ -35,17 +35,8 @@ const ScriptSocket = Object.assign(Socket, {
   POLLING_TIMEOUT_MS: 500,
 });
 
-const environment = browser(() => (ScriptSocket.BASE_URL === DEFAULT_BASE ? home : ScriptSocket.BASE_URL));
-
-class Channel extends AnyChannel {
-  /**
-   * @param {string} token
-   * @param {import("./socket.js").Options} [options]
-   */
-  constructor(token, options) {
-    super(token, options ?? {}, environment);
-  }
-}
+const base = () => (ScriptSocket.BASE_URL === DEFAULT_BASE ? home : ScriptSocket.BASE_URL);
+const Channel = channelIn(browser(base));
 
 /** @type {{goog?: {appengine?: {Channel?: typeof Channel, Socket?: typeof ScriptSocket}}}} */
 const page = /** @type {any} */ (window);

@@ -47,8 +47,9 @@ export async function takeSlot(name, lost, { locks, visible, watchVisibility }) 
  */
 function lock(locks, name) {
   return new Promise((resolve, reject) => {
+    // The lock is held until the promise is kept, which `resolve` is handed the means for.
     /** @param {unknown} taken */
-    const hold = (taken) => (taken ? new Promise((give) => resolve(() => give(undefined))) : resolve(null));
+    const hold = (taken) => (taken ? new Promise(/** @type {any} */ (resolve)) : resolve(null));
     locks.request(name, { ifAvailable: true }, hold).catch(reject);
   });
 }

@@ -2,7 +2,7 @@
 
 import { connectAddress } from "./address.js";
 import { createMachine, ReadyState } from "./connection.js";
-import { createDriver } from "./driver.js";
+import { drive } from "./driver.js";
 import { createLadder, TRANSPORTS } from "./ladder.js";
 import { createManners } from "./manners.js";
 import { recall } from "./memory.js";
@@ -39,42 +39,48 @@ import { createRefresh } from "./refresh.js";
 export class Socket {
   static ReadyState = ReadyState;
 
-  #machine;
+  /** @type {Handlers["onopen"]} */
+  onopen;
+  /** @type {Handlers["onmessage"]} */
+  onmessage;
+  /** @type {Handlers["onerror"]} */
+  onerror;
+  /** @type {Handlers["onclose"]} */
+  onclose;
+  /** @type {Handlers["onreconnecting"]} */
+  onreconnecting;
+  /** @type {Handlers["onreconnect"]} */
+  onreconnect;
+  /** @type {Handlers["ongap"]} */
+  ongap;
+
   #driver;
 
   /**
    * Made by `Channel.open()`.
    *
    * @param {string} token
-   * @param {Handlers} handlers
+   * @param {Handlers | null | undefined} handlers
    * @param {Options} options
    * @param {import("./environment.js").Environment} environment
    */
   constructor(token, handlers, options, environment) {
     // Copied, one by one: what becomes of the handler object later has no effect, what is set here later has.
-    this.onopen = handlers.onopen;
-    this.onmessage = handlers.onmessage;
-    this.onerror = handlers.onerror;
-    this.onclose = handlers.onclose;
-    this.onreconnecting = handlers.onreconnecting;
-    this.onreconnect = handlers.onreconnect;
-    this.ongap = handlers.ongap;
+    for (const name in this) /** @type {any} */ (this)[name] = /** @type {any} */ (handlers)?.[name];
 
     const address = connectAddress(options.url ?? environment.base(), environment.pageAddress());
     const { memory, manners } = meet(address, environment);
-    const { random, online } = environment;
-    this.#machine = createMachine({
-      token,
-      page: environment.pageId(),
-      giveUpAfter: options.giveUpAfter,
-      refresh: createRefresh(Boolean(options.refreshToken)),
-      ladder: createLadder(rungs(options.transports, environment), memory),
-      manners,
-      random,
-      online,
-    });
-    this.#driver = createDriver({
-      machine: this.#machine,
+    this.#driver = drive({
+      machine: createMachine({
+        token,
+        page: environment.pageId(),
+        giveUpAfter: options.giveUpAfter,
+        refresh: createRefresh(Boolean(options.refreshToken)),
+        ladder: createLadder(rungs(options.transports, environment), memory),
+        manners,
+        random: environment.random,
+        online: environment.online,
+      }),
       manners,
       address,
       environment,
@@ -88,12 +94,11 @@ export class Socket {
       },
       askForToken: () => options.refreshToken?.(),
     });
-    this.#driver.open();
   }
 
   /** One of `Socket.ReadyState`. A socket that reconnects stays OPEN. */
   get readyState() {
-    return this.#machine.readyState();
+    return this.#driver.readyState();
   }
 
   /** Ends the socket at once. `onclose` follows in a later task, and nothing after it. */
@@ -113,11 +118,11 @@ export class Socket {
  * @returns {{memory: import("./memory.js").Memory, manners: ReturnType<typeof createManners>}}
  */
 function meet(address, { servers, storage, now }) {
-  const known = servers.get(address);
-  if (known) return known;
-  const memory = recall(storage, address, now);
-  const server = { memory, manners: createManners(memory) };
-  servers.set(address, server);
+  let server = servers.get(address);
+  if (!server) {
+    const memory = recall(storage, address, now);
+    servers.set(address, (server = { memory, manners: createManners(memory) }));
+  }
   return server;
 }
 

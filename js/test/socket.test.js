@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, it } from "node:test";
 
-import { Channel } from "../src/channel.js";
+import { channelIn } from "../src/channel.js";
 import { ReadyState } from "../src/connection.js";
 import { Socket } from "../src/socket.js";
 import { FakeEnvironment, openFrame, recorder, settle } from "./fakes.js";
@@ -27,7 +27,7 @@ beforeEach(() => {
  * @param {any} [token]
  */
 function open(given = handlers, options = {}, token = TOKEN) {
-  return new Channel(token, options, environment).open(given);
+  return new (channelIn(environment))(token, options).open(given);
 }
 
 /** @param {import("../src/socket.js").Handlers} [given] */
@@ -62,7 +62,7 @@ describe("The request (W1)", () => {
   });
 
   it("reads the base at each open()", () => {
-    const channel = new Channel(TOKEN, {}, environment);
+    const channel = new (channelIn(environment))(TOKEN);
     environment.base = () => "http://localhost:8080/a";
     channel.open();
     environment.base = () => "http://localhost:8080/b/";

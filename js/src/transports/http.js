@@ -3,7 +3,7 @@
  * by POST, refusals as problems, and a slot, since browsers open but six connections of HTTP/1.1 to a server.
  */
 
-import { requestAddress } from "../address.js";
+import { requestAddress, withQuery } from "../address.js";
 import { posted } from "../frames.js";
 import { ABNORMAL_CLOSURE } from "./websocket.js";
 
@@ -20,7 +20,6 @@ import { ABNORMAL_CLOSURE } from "./websocket.js";
  */
 export function openHttp({ address, token, page, after }, { fetch, slot, setTimeout }, run) {
   const url = requestAddress(address);
-  let abort = new AbortController();
   /** @type {Map<string, string>} What waits to go up, by type: of each the latest counts. */
   const waiting = new Map();
   let posting = false;
@@ -34,6 +33,8 @@ export function openHttp({ address, token, page, after }, { fetch, slot, setTime
     /** The cursor. */
     after,
     over: false,
+    /** The request under way. */
+    asking: new AbortController(),
     /** @type {(() => void) | null} Gives the slot back, if there is one. */
     release: null,
 
@@ -60,21 +61,15 @@ export function openHttp({ address, token, page, after }, { fetch, slot, setTime
      * @param {Record<string, string>} query
      */
     async get(type, query) {
-      abort = new AbortController();
-      const parameters = new URLSearchParams({ page, ...(http.after && { after: http.after }), ...query });
-      const response = await fetch(`${url}?${parameters}`, {
+      http.asking = new AbortController();
+      const response = await request(withQuery(url, { page, after: http.after, ...query }), {
         headers: { Accept: type, Authorization: `Bearer ${http.token}` },
         cache: "no-store",
-        credentials: "omit",
-        redirect: "error",
-        signal: abort.signal,
+        signal: http.asking.signal,
       });
       if (response.status !== 204 && !(response.status === 200 && isOf(response, type))) await refuse(response);
       return response;
     },
-
-    /** Ends the request that is under way. */
-    abort: () => abort.abort(),
 
     /** @param {string} text */
     send(text) {
@@ -101,7 +96,7 @@ export function openHttp({ address, token, page, after }, { fetch, slot, setTime
 
     close() {
       http.over = true;
-      abort.abort();
+      http.asking.abort();
       http.release?.();
       http.release = null;
     },
@@ -127,14 +122,20 @@ export function openHttp({ address, token, page, after }, { fetch, slot, setTime
 
   /** @param {string} text */
   function post(text) {
-    return fetch(url, {
+    return request(url, {
       method: "POST",
       headers: { "Content-Type": "text/plain" },
       body: posted(http.token, page, text),
-      credentials: "omit",
-      redirect: "error",
       keepalive: true, // what a page says as it goes is not to end with it
     });
+  }
+
+  /**
+   * @param {string} address
+   * @param {RequestInit} options
+   */
+  function request(address, options) {
+    return fetch(address, { ...options, credentials: "omit", redirect: "error" });
   }
 
   /**

@@ -31,8 +31,8 @@ const INTERVAL = 5;
  * @returns {import("./websocket.js").Transport}
  */
 export function openLongPoll(request, world) {
+  /** @type {(value?: any) => void} */
   let goOn = () => {};
-  let interrupted = false;
 
   const transport = openHttp(request, world, async (http) => {
     /** @type {Answer | undefined} */
@@ -43,7 +43,7 @@ export function openLongPoll(request, world) {
       const since = world.now();
       const answer = await poll(wait);
       if (http.over) return;
-      const acknowledged = new Promise((resolve) => (goOn = () => resolve(undefined)));
+      const acknowledged = new Promise((resolve) => (goOn = resolve));
       if (answer) {
         translate(answer, first, token !== used);
         first ??= answer;
@@ -65,13 +65,12 @@ export function openLongPoll(request, world) {
    * @returns {Promise<Answer | null>} null if there is nothing to say
    */
   async function poll(wait) {
-    interrupted = false;
     try {
       const response = await transport.get("application/json", { wait: String(wait) });
       return response.status === 204 ? null : await response.json();
     } catch (error) {
-      if (transport.over || !interrupted) throw error;
-      return null;
+      if (transport.over || !transport.asking.signal.aborted) throw error;
+      return null; // it was interrupted
     }
   }
 
@@ -96,15 +95,13 @@ export function openLongPoll(request, world) {
 
   /** @param {number} seconds and up to a quarter less, so that pages do not ask all at once */
   function pause(seconds) {
-    return new Promise((resolve) =>
-      world.setTimeout(() => resolve(undefined), seconds * SECOND * (1 - world.random() / 4)),
-    );
+    const delay = seconds * SECOND * (1 - world.random() / 4);
+    return new Promise((resolve) => world.setTimeout(/** @type {() => void} */ (resolve), delay));
   }
 
   /** The poll under way has to make room for another one. */
   function interrupt() {
-    interrupted = true;
-    transport.abort();
+    transport.asking.abort();
   }
 
   const { send } = transport;

@@ -5,6 +5,8 @@
  * once, `send(text)` and `close(code)`. Making one never throws, and nothing is called in the task that made it.
  */
 
+import { withQuery } from "../address.js";
+
 /**
  * @typedef {object} Transport
  * @property {((event: {data: unknown}) => void) | null} onmessage
@@ -31,11 +33,8 @@ const VERSION = "pushline.v1";
  * @returns {Transport}
  */
 export function openWebSocket({ address, token, page, after }, { WebSocket, setTimeout }) {
-  const url = new URL(address);
-  url.searchParams.set("page", page);
-  if (after) url.searchParams.set("after", after);
   try {
-    const socket = new WebSocket(url.href, [VERSION, `pushline.token.${token}`]);
+    const socket = new WebSocket(withQuery(address, { page, after }), [VERSION, `pushline.token.${token}`]);
     socket.onopen = () => {
       if (socket.protocol === VERSION) return;
       // Whoever answered does not speak this wire. Firefox opens all the same.
