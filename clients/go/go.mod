@@ -1,0 +1,3 @@
+module pushline.dev/channel
+
+go 1.19
