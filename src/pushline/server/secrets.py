@@ -1,14 +1,19 @@
-"""The API key and the token secret: from the environment, or made once and kept in the data dir (contract, R1)."""
+"""The API key and the secrets of tokens and webhooks: from the environment, or made once and kept in the data dir.
+
+Contract, R1.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pushline import webhooks
 from pushline.errors import ConfigurationError
 
 MIN_CHARACTERS: Final = 16
@@ -20,10 +25,18 @@ class Secret:
 
     variable: str
     file: str
+    prefix: str = ""
+    """What a made one begins with. With any, the rest is base64 as RFC 4648 has it: libraries expect that of some."""
+
+    def make(self) -> str:
+        """A new one."""
+        made = secrets.token_bytes(32)
+        return self.prefix + b64encode(made).decode() if self.prefix else urlsafe_b64encode(made).decode().rstrip("=")
 
 
 API_KEY: Final = Secret("PUSHLINE_API_KEY", "api-key")
 TOKEN_SECRET: Final = Secret("PUSHLINE_SECRET", "secret")
+WEBHOOK_SECRET: Final = Secret("PUSHLINE_WEBHOOK_SECRET", "webhook-secret", prefix=webhooks.PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +67,7 @@ def load(secret: Secret, environment: Mapping[str, str], data_dir: Path | None, 
         raise ConfigurationError(f"There is no {variable}. Set it, or {variable}_FILE.")
     path = data_dir / secret.file
     if make:
-        _make(path)
+        _make(path, secret)
     missing = f"There is no {variable} and no {path}. Set the variable, or name the server's --data-dir."
     return _checked(_read(path, missing), str(path))
 
@@ -69,7 +82,7 @@ def _read(path: Path, missing: str = "") -> str:
         raise ConfigurationError(f"{path} cannot be read: {reason}.") from None
 
 
-def _make(path: Path) -> None:
+def _make(path: Path, secret: Secret) -> None:
     """Make a secret and keep it, unless one is kept there already."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -78,7 +91,7 @@ def _make(path: Path) -> None:
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}.") from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
+        file.write(secret.make() + "\n")
 
 
 def _checked(text: str, source: str) -> Loaded:
