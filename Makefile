@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # the package as its wheel has it, with the hot path compiled
 COMPILED := build/compiled
+# the servers of PyPI and npm that it is measured beside
+BENCH := build/bench
 # node and npm come with the development packages; js/ and the tests find them there
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -48,7 +50,7 @@ js: $(VENV)/development js/node_modules/.package-lock.json ## the page's script:
 	cd js && npm run --silent build -- --check
 
 .PHONY: e2e
-e2e: $(VENV)/development system ## tests with real browsers, processes and sockets
+e2e: $(VENV)/development js/node_modules/.package-lock.json system ## tests with real browsers, processes and sockets
 	$(BIN)/coverage run -m pytest tests/e2e
 
 .PHONY: coverage
@@ -58,7 +60,13 @@ coverage: $(VENV)/development ## what the tests before it have covered
 
 .PHONY: system
 system:
-	@tools/system-packages curl chromium firefox-esr fonts-dejavu-core nginx-light
+	@tools/system-packages curl chromium firefox-esr fonts-dejavu-core nginx-light caddy haproxy openssl golang-go php-cli ruby
+
+.PHONY: bench
+bench: $(VENV)/development $(BENCH)/installed ## measure Pushline beside other servers, about ninety minutes
+	@tools/system-packages nginx-light libnginx-mod-nchan nats-server
+	@! command -v cc >/dev/null || $(MAKE) -s $(COMPILED)
+	$(BIN)/python -m bench.compare $(BENCHMARK)
 
 .PHONY: fix
 fix: $(VENV)/development ## format, and mend what a tool can mend
@@ -77,6 +85,7 @@ lock: $(VENV)/development ## choose versions anew and pin them with their hashes
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" pyproject.toml $$options || exit 1; done
 	cd js && npm update --silent
+	cd tests/e2e/vite && npm update --silent --package-lock-only
 
 .PHONY: audit
 audit: $(VENV)/development ## look for known weaknesses in what is installed (asks advisory services)
@@ -85,7 +94,7 @@ audit: $(VENV)/development ## look for known weaknesses in what is installed (as
 
 .PHONY: clean
 clean: ## forget what was installed and made
-	rm -rf $(VENV) js/node_modules build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) js/node_modules js/dist js/types js/LICENSE build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # -- what the targets stand on -------------------------------------------------------------------------------------------
 
@@ -110,6 +119,14 @@ $(COMPILED): $(VENV)/development pyproject.toml tools/hatch_build.py $(shell fin
 	@rm -rf build/wheel $@
 	@PUSHLINE_COMPILE=1 $(BIN)/pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir build/wheel .
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ build/wheel/*.whl
+	@touch $@
+
+$(BENCH)/installed: bench/compare/requirements.txt bench/compare/package-lock.json $(VENV)/development
+	@echo "Installing the servers to measure beside into $(BENCH) …"
+	@$(PYTHON) -m venv $(BENCH)/venv
+	@$(BENCH)/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r bench/compare/requirements.txt
+	@cp bench/compare/package.json bench/compare/package-lock.json bench/compare/.npmrc $(BENCH)
+	@cd $(BENCH) && npm ci --silent
 	@touch $@
 
 js/node_modules/.package-lock.json: js/package-lock.json

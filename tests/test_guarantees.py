@@ -1,4 +1,4 @@
-"""The guarantees G1 to G7, G9 and G10, as a model: random applications, pages, faults and clocks, and no socket.
+"""The guarantees G1 to G10, as a model: random applications, pages, faults and clocks, and no socket.
 
 The model knows what was accepted and what pages have said. Whatever happens, a socket gets the messages in the order
 of their ids, each once, and none is missing of which it was not told; what was refused appears nowhere; and no answer
@@ -30,7 +30,7 @@ from pushline.clock import Timer
 from pushline.errors import ConnectionEnded, StoreError, StoreFull
 from pushline.hub import CONTEST_SECONDS, Hub
 from pushline.messages import Append, Message, Policy, Status, format_id, id_at, parse_id
-from pushline.protocol.codes import CLOSES, REPLACED, TOKEN_EXPIRED
+from pushline.protocol.codes import CLOSES, DISCONNECTED, INVALID_TOKEN, REPLACED, REVOKED, TOKEN_EXPIRED
 from pushline.protocol.frames import Ack, Gap, Leave, Open, Ping
 from pushline.protocol.session import Session
 from pushline.protocol.tokens import Claims, TokenSigner
@@ -40,6 +40,7 @@ from pushline.stores.base import (
     Connect,
     Connected,
     Event,
+    Notice,
     Operation,
     Outcome,
     Read,
@@ -49,7 +50,7 @@ from pushline.stores.base import (
     Room,
     Store,
 )
-from pushline.stores.ledger import KEY_SECONDS
+from pushline.stores.ledger import KEY_SECONDS, Ledger
 from pushline.stores.memory import MemoryStore
 from pushline.stores.sqlite import DATABASE, SqliteStore
 from pushline.testing import FakeClock
@@ -58,7 +59,8 @@ from pushline.waits import Waits
 SIGNER = TokenSigner(["the secret of the tests"])
 POLICIES = {"ann": Policy.REPLACE, "bob": Policy.SHARE, "cid": Policy.REJECT, "dan": Policy.REPLACE}
 RETENTION = Retention(seconds=900.0, messages=8, bytes=200_000)
-ROOM = Room(channels=3, messages=12, bytes=300_000)
+ROOM = Room(channels=3, messages=12, bytes=300_000, notices=6)
+GRACE = 3.0
 KEYS = ("k", "l")
 
 names = st.sampled_from(sorted(POLICIES))
@@ -81,6 +83,15 @@ class Channel:
         self.handled = 0
         """Up to here acknowledgements may have dropped messages (contract, Retention)."""
         self.acknowledged: dict[int, int] = {}
+        self.revoked = 0
+        self.ended_by_hand = False
+        """Whether the application has ended its connections."""
+        self.heard: list[Notice] = []
+        """What the application was told, without repeats."""
+        self.left_out = False
+        """Whether something was given up since: then what comes next need not be the contrary."""
+        self.gone_at = 0.0
+        """When a connection of it ended last."""
 
 
 class Socket:
@@ -120,6 +131,10 @@ class NotingStore:
         self.answers = 0
         self.sweep = store.sweep
         self.look = store.look
+        self.clients = store.clients
+        self.notices = store.notices
+        self.notices_of = store.notices_of
+        self.orphans = store.orphans
         self.ready = store.ready
         self.close = store.close
 
@@ -248,6 +263,7 @@ class Connection:
         if self.socket.connection is self:
             self.socket.connection = None
             self.socket.before = self
+            self.world.gone(self.socket)
         # An older connection of the same page goes with 1000, when the newer one has come.
         if CLOSES[code].ends:
             self.socket.finished = True
@@ -370,6 +386,9 @@ class World(RuleBasedStateMachine):
         self.failing = ""
         self.latest = 0.0
         self.processes: list[tuple[Process, Hub, NotingStore]] = []
+        self.deaf = False
+        self.untold: list[tuple[Hub, Notice]] = []
+        """What the application was told, or not, and has not accepted."""
         for store in self.make_stores():
             self.start(store)
 
@@ -388,7 +407,10 @@ class World(RuleBasedStateMachine):
     def start(self, store: Store) -> None:
         process = Process(self.clock)
         noting = NotingStore(store, self, process)
-        hub = Hub(noting, process, SIGNER, heartbeat=Heartbeat(25.0, 10.0), grace=3.0, random=lambda: 0.5)
+        hub = Hub(
+            noting, process, SIGNER, heartbeat=Heartbeat(25.0, 10.0), grace=GRACE, random=lambda: 0.5, presence=True
+        )
+        hub.announce = partial(self.told, hub)
         self.processes.append((process, hub, noting))
 
     def hub(self, pick: int) -> Hub:
@@ -411,6 +433,86 @@ class World(RuleBasedStateMachine):
         self.failing = what
         yield
         self.failing = ""
+
+    # -- who is there --------------------------------------------------------------------------------------------
+
+    def gone(self, socket: Socket) -> None:
+        self.channels[socket.client_id].gone_at = self.clock.monotonic()
+
+    def told(self, hub: Hub, notice: Notice) -> None:
+        """The application is told something; it may be deaf, and then it may have heard all the same."""
+        if self.deaf:
+            self.untold.append((hub, notice))
+            if notice.sequence % 2:
+                self.hear(notice)
+            return
+        self.hear(notice)
+        hub.accepted(notice)
+
+    def hear(self, notice: Notice) -> None:
+        channel = self.channels[notice.client_id]
+        last = channel.heard[-1] if channel.heard else None
+        if last is not None and notice.sequence == last.sequence:
+            assert notice.connected == last.connected  # a repeat
+            return
+        assert last is None or notice.sequence > last.sequence, "told out of order"  # P1, P4
+        if not channel.left_out:
+            assert notice.connected != (last is not None and last.connected), "not told alternately"  # G8
+        if not notice.connected and abs(notice.time - self.clock.now()) < 1e-6:  # it is news
+            assert not self.connections(notice.client_id), "somebody is there"
+            assert self.clock.monotonic() > channel.gone_at + GRACE - 1e-6, "told before the time to come back was over"
+        channel.left_out = False
+        channel.heard.append(notice)
+
+    @rule(what=st.sampled_from(["deaf", "hear", "hear", "give up"]))
+    def the_application(self, what: str) -> None:
+        """The application is not there, or is there again, or was not there for too long."""
+        self.deaf = what != "hear"
+        untold, self.untold = self.untold, []
+        for hub, notice in untold:
+            if what == "give up":
+                self.channels[notice.client_id].left_out = True
+                hub.give_up(notice, "status 500")
+            else:
+                self.told(hub, notice)
+        self.clock.turn()
+
+    @rule()
+    def everything_settles(self) -> None:
+        """G8: no ghosts. In the end what was told is what is true."""
+        self.the_application("hear")
+        for hub in [hub for _, hub, _ in self.processes]:
+            hub.retry(None, lambda count: None, lambda error: None)
+        self.now()
+        for _ in range(8):
+            self.clock.advance(20)
+            truth = {name: bool(self.connections(name)) for name in POLICIES}
+            if truth == {name: bool(c.heard and c.heard[-1].connected) for name, c in self.channels.items()}:
+                return
+        told = {name: bool(c.heard and c.heard[-1].connected) for name, c in self.channels.items()}
+        raise AssertionError(f"what was told is not true: {told} and {truth}")
+
+    @rule(name=names, how=st.sampled_from(["revoke", "disconnect"]), at=picks)
+    def end_by_hand(self, name: str, how: str, at: int) -> None:
+        """A4."""
+        channel, hub = self.channels[name], self.hub(at)
+        done: list[bool] = []
+        there = self.connections(name)
+        newest = max((claims.id for _, claims in channel.tokens), default=0)
+        channel.ended_by_hand = True
+        before, until = channel.revoked, channel.live_until
+        if how == "revoke":
+            channel.revoked, channel.live_until = newest, 0.0
+            hub.revoke(name, lambda: done.append(True), lambda error: None)
+        else:
+            hub.dismiss(name, lambda: done.append(True), lambda error: None)
+        self.clock.turn()
+        if done:
+            # One that was waiting for the place may have got it.
+            assert not set(there) & set(self.connections(name)), "a connection that was ended goes on"
+            assert how == "disconnect" or not self.connections(name)
+        else:
+            channel.revoked, channel.live_until = before, until
 
     # -- the application -----------------------------------------------------------------------------------------
 
@@ -618,6 +720,7 @@ class World(RuleBasedStateMachine):
             else:
                 connection.socket.connection = None
                 connection.socket.before = connection
+                self.gone(connection.socket)
                 connection.hub.disconnected(connection, orderly=how == "close")
             self.clock.turn()
             assert connection.socket.connection is None
@@ -641,10 +744,12 @@ class World(RuleBasedStateMachine):
             assert all(w.status for w in self.waiting if w.hub is hub)  # a drain answers waits at once
             hub.finish()
         process.alive = False
+        self.untold = [(other, notice) for other, notice in self.untold if other is not hub]
         self.waiting = [w for w in self.waiting if w.hub is not hub]
         for socket in self.sockets:
             if socket.connection is not None and socket.connection.hub is hub:
                 socket.connection = None
+                self.gone(socket)
             if socket.asked is not None and socket.asked.hub is hub:
                 socket.asked = None
             if socket.before is not None and socket.before.hub is hub:
@@ -676,7 +781,8 @@ class World(RuleBasedStateMachine):
             if claims.expires_at > self.clock.now():
                 connection.refresh(token, claims)
                 self.clock.turn()
-                assert connection.socket.connection is connection
+                revoked = claims.id <= self.channels[connection.socket.client_id].revoked
+                assert (connection.socket.connection is connection) == (not revoked)
 
     @rule(pick=picks, what=st.sampled_from(["block", "block", "take", "freeze"]))
     def stop_or_go_on(self, pick: int, what: str) -> None:
@@ -728,6 +834,12 @@ class World(RuleBasedStateMachine):
             assert any(s is not socket and s.client_id == socket.client_id for s in self.sockets)
             if policy is Policy.REJECT and hasattr(connection, "session"):
                 assert not connection.answers or connection.owes, "a page that answers has lost its place"
+        elif code in (INVALID_TOKEN, REVOKED):
+            channel = self.channels[socket.client_id]
+            assert connection.claims.id <= channel.revoked, "a token that is good was refused"
+            assert code == INVALID_TOKEN or channel.ended_by_hand
+        elif code == DISCONNECTED:
+            assert self.channels[socket.client_id].ended_by_hand
         else:
             assert code == TOKEN_EXPIRED
             assert self.clock.monotonic() > connection.ends_at - 1e-6, "ended before its token"
@@ -908,10 +1020,30 @@ def acknowledge_everything(hub: Hub, session: Session, fence: int, id: int) -> N
     hub._submit(Acknowledge(session.client_id, session.token_of(id), fence, session.position + 1000))
 
 
+def settle_nothing(hub: Hub, client_id: str, fences: tuple[int, ...]) -> None:
+    """Nobody is told that somebody has gone."""
+
+
+def settle_at_once(hub: Hub, seconds: float, client_id: str, fences: tuple[int, ...]) -> None:
+    hub._settle(client_id, fences)
+
+
+def adopt_nothing(hub: Hub) -> None:
+    """What a process leaves behind is nobody's."""
+
+
+def go_on_with_what_is_revoked(ledger: Ledger, claims: Claims) -> bool:
+    return False
+
+
 @pytest.mark.patches
 @pytest.mark.parametrize(
     ("owner", "name", "fault"),
     [
+        (Hub, "_settle", settle_nothing),
+        (Hub, "_settle_later", settle_at_once),
+        (Hub, "_adopt", adopt_nothing),
+        (Ledger, "_is_revoked", go_on_with_what_is_revoked),
         (Session, "feed", feed_less),
         (Session, "feed", feed_without_gaps),
         (Session, "deliver", deliver_twice),

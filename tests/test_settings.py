@@ -50,7 +50,7 @@ class TestTheTable:
         assert re.fullmatch(r"[A-Z].*\.", setting.help)
         assert setting.flag == "--" + setting.flag[2:].lower()
         assert setting.variable == "PUSHLINE_" + setting.flag[2:].replace("-", "_").upper()
-        assert setting.metavar
+        assert bool(setting.metavar) == (setting.kind is not bool)
 
     @pytest.mark.parametrize("setting", NUMBERS, ids=[setting.name for setting in NUMBERS])
     def test_has_defaults_within_their_bounds(self, setting: Setting) -> None:
@@ -93,7 +93,8 @@ class TestTheHelpOfServe:
 
     @pytest.mark.parametrize("setting", TABLE.values(), ids=TABLE)
     def test_has_each(self, setting: Setting) -> None:
-        (row,) = re.findall(rf"^  {setting.flag} {re.escape(setting.metavar)}  +(.*)$", self.HELP, re.M)
+        left = f"{setting.flag} {setting.metavar}".rstrip()
+        (row,) = re.findall(rf"^  {re.escape(left)}  +(.*)$", self.HELP, re.M)
         assert row.startswith(setting.help.replace("`", ""))
         assert row.endswith(f"[{setting.variable}; default: {setting.shown_default or 'none'}]")
 
@@ -140,6 +141,19 @@ class TestWhereValuesComeFrom:
         "durability": ("disk", "disk"),
         "connect_rate": ("0", 0.0),
         "drain_seconds": ("1.5", 1.5),
+        "legacy_dev_wire": ("true", True),
+        "presence_url": ("https://app.example", "https://app.example"),
+        "presence_format": ("multipart", "multipart"),
+        "max_store_callbacks": ("4", 4),
+        "api_listen": ("unix:/x", "unix:/x"),
+        "tls_cert": ("c", "c"),
+        "tls_key": ("k", "k"),
+        "max_connections": ("5", 5),
+        "max_per_address": ("6", 6),
+        "send_rate": ("7", 7.0),
+        "trusted_proxies": ("10.0.0.0/8", ("10.0.0.0/8",)),
+        "request_timeout": ("8", 8.0),
+        "idle_timeout": ("9", 9.0),
         "log_level": ("debug", "debug"),
         "log_format": ("json", "json"),
     }
@@ -151,7 +165,7 @@ class TestWhereValuesComeFrom:
     @pytest.mark.parametrize("name", TABLE)
     def test_is_the_flag(self, served: list[Settings], name: str) -> None:
         text, value = self.OTHERS[name]
-        serve(TABLE[name].flag, text)
+        serve(TABLE[name].flag, *([] if TABLE[name].kind is bool else [text]))
         assert getattr(served[0], name) == value
 
     @pytest.mark.parametrize("name", TABLE)
@@ -163,7 +177,9 @@ class TestWhereValuesComeFrom:
     @pytest.mark.parametrize("name", TABLE)
     def test_is_the_flag_before_the_variable(self, served: list[Settings], name: str) -> None:
         text, value = self.OTHERS[name]
-        serve(TABLE[name].flag, text, **{TABLE[name].variable: str(TABLE[name].default or "x")})
+        arguments = [] if TABLE[name].kind is bool else [text]
+        before = "false" if TABLE[name].kind is bool else str(TABLE[name].default or "x")
+        serve(TABLE[name].flag, *arguments, **{TABLE[name].variable: before})
         assert getattr(served[0], name) == value
 
     def test_may_be_several_origins(self, served: list[Settings]) -> None:

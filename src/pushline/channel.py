@@ -19,11 +19,22 @@ from functools import cache
 from typing import Unpack
 
 from pushline.client.requests import Item, SendOptions
-from pushline.client.results import ClientState, SendResult, TargetResult
+from pushline.client.results import CallbackList, ClientList, ClientState, SendResult, TargetResult
 from pushline.client.sync import Client
 from pushline.messages import DEFAULT_DURATION_MINUTES
 
-__all__ = ["create_channel", "get_client", "send_json", "send_many", "send_message"]
+__all__ = [
+    "create_channel",
+    "disconnect",
+    "get_client",
+    "list_callbacks",
+    "list_clients",
+    "retry_callbacks",
+    "revoke",
+    "send_json",
+    "send_many",
+    "send_message",
+]
 
 
 def create_channel(
@@ -51,6 +62,33 @@ def send_many(items: Iterable[Item]) -> list[TargetResult]:
 def get_client(client_id: str) -> ClientState:
     """Look up the channel of ``client_id``: see :meth:`pushline.Client.get_client`."""
     return _client().get_client(client_id)
+
+
+def list_clients(
+    *, connected: bool | None = None, prefix: str = "", after: str | None = None, limit: int = 100
+) -> ClientList:
+    """List the client ids that have a channel: see :meth:`pushline.Client.list_clients`."""
+    return _client().list_clients(connected=connected, prefix=prefix, after=after, limit=limit)
+
+
+def disconnect(client_id: str) -> None:
+    """End the connections of ``client_id``: see :meth:`pushline.Client.disconnect`."""
+    _client().disconnect(client_id)
+
+
+def revoke(client_id: str) -> None:
+    """Make every token of ``client_id`` void: see :meth:`pushline.Client.revoke`."""
+    _client().revoke(client_id)
+
+
+def list_callbacks(*, after: str | None = None, limit: int = 100) -> CallbackList:
+    """List what the application was not told yet: see :meth:`pushline.Client.list_callbacks`."""
+    return _client().list_callbacks(after=after, limit=limit)
+
+
+def retry_callbacks(client_id: str | None = None) -> int:
+    """Have sent again what was given up: see :meth:`pushline.Client.retry_callbacks`."""
+    return _client().retry_callbacks(client_id)
 
 
 @cache

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,10 +74,11 @@ def _option_of(setting: Setting) -> Callable[[Callable[..., None]], Callable[...
         setting.flag,
         setting.name,
         type=setting.kind,
+        is_flag=setting.kind is bool,
         multiple=setting.many,
         default=setting.default,
         envvar=setting.variable,
-        metavar=setting.metavar,
+        metavar=setting.metavar or None,
         help=setting.help.replace("`", "") + default,
     )
 
@@ -174,6 +177,57 @@ def send(
 
 
 @main.command()
+@click.option("--connected", is_flag=True, help="Only those whose page is connected.")
+@click.option("--prefix", default="", callback=_utf8, help="Only those that begin with it.")
+@_talks
+def clients(connected: bool, prefix: str, url: str, data_dir: Path) -> None:
+    """List the client ids that have a channel: a line has whether a page is connected, until when, the client id."""
+    with _client(url, data_dir) as client:
+        after: str | None = None
+        while True:
+            found = client.list_clients(connected=True if connected else None, prefix=prefix, after=after, limit=1000)
+            for each in found.clients:
+                state = "connected" if each.connected else "away"
+                click.echo(f"{state:9}  {each.expires_at:%Y-%m-%dT%H:%M:%SZ}  {_line_of(each.client_id)}")
+            after = found.next
+            if after is None:
+                return
+
+
+@main.command()
+@click.option("--retry", metavar="CLIENT_ID", callback=_utf8, help="Send again what was given up of this client id.")
+@click.option("--retry-all", is_flag=True, help="Send again everything that was given up.")
+@_talks
+def callbacks(retry: str | None, retry_all: bool, url: str, data_dir: Path) -> None:
+    """List what the application was not told yet of who is there, oldest first, or send it again.
+
+    A line has the time, the event, what became of it so far, and the client id.
+    """
+    with _client(url, data_dir) as client:
+        if retry is not None or retry_all:
+            click.echo(f"{client.retry_callbacks(None if retry_all else retry)} sent again")
+            return
+        after: str | None = None
+        while True:
+            found = client.list_callbacks(after=after, limit=1000)
+            for each in found.callbacks:
+                state = "given up" if each.given_up else f"{each.tries} tries" if each.tries else "waiting"
+                why = f" ({each.error})" if each.error else ""
+                moment = datetime.fromtimestamp(each.time, UTC)
+                click.echo(f"{moment:%Y-%m-%dT%H:%M:%SZ}  {each.event:12}  {state}{why}  {_line_of(each.client_id)}")
+            after = found.next
+            if after is None:
+                break
+    for event in found.no_handler:
+        click.echo(f"# the application has no handler for {event}", err=True)
+
+
+def _line_of(client_id: str) -> str:
+    """A client id as one line can show it: as JSON, when it has characters that a terminal could take amiss."""
+    return client_id if client_id.isprintable() else json.dumps(client_id)
+
+
+@main.command()
 @click.argument("client_id", required=False, callback=_utf8)
 @click.option("--token", "token_", metavar="TOKEN", help="Listen with this token; - reads it from standard input.")
 @_talks
@@ -196,6 +250,58 @@ def listen(client_id: str | None, token_: str | None, url: str, data_dir: Path) 
         asyncio.run(listener.run())
     except KeyboardInterrupt:
         click.echo("", err=True)
+
+
+@main.command()
+@click.option("--pages", type=click.IntRange(1), default=1000, show_default=True, help="Pages that it opens.")
+@click.option(
+    "--connections", type=click.IntRange(1), default=4, show_default=True, help="Connections that it sends on."
+)
+@click.option(
+    "--in-flight", type=click.IntRange(1), default=1, show_default=True, help="Requests on each before an answer."
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Messages a second, answered or not.  [default: as fast as they are answered]",
+)
+@click.option("--size", type=click.IntRange(1), default=256, show_default=True, help="Bytes of a message.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="How long it sends.")
+@click.option("--pid", type=int, help="The server's process, on this machine: shows what a message costs its CPU.")
+@_talks
+def bench(
+    pages: int,
+    connections: int,
+    in_flight: int,
+    rate: float,
+    size: int,
+    seconds: float,
+    pid: int | None,
+    url: str,
+    data_dir: Path,
+) -> None:
+    """Measure a server: open pages, send to them, and verify every message that comes.
+
+    The pages have channels of their own, which are removed at the end. Messages are sent to one page after the other,
+    and each carries its number and its moment: the table says how many came in a second, how late, and whether one
+    was lost, doubled or out of order. Then the exit status is 1.
+    """
+    from pushline.bench.progress import Bar
+    from pushline.bench.report import table
+    from pushline.bench.run import Plan, run
+    from pushline.bench.senders import Pattern
+    from pushline.server.secrets import API_KEY, load
+
+    plan = Plan(pages, connections, Pattern(in_flight=in_flight, rate=rate), size, seconds, pid)
+    api_key = load(API_KEY, os.environ, data_dir, make=False).values[0]
+    bar = Bar()
+    try:
+        outcome, cpu_seconds = run(plan, checked_url(url), api_key, bar)
+    finally:
+        bar.clear()
+    click.echo(table(outcome, cpu_seconds))
+    sys.exit(1 if outcome.faults else 0)
 
 
 @main.command()

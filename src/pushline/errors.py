@@ -8,6 +8,7 @@
     ├── ConfigurationError  a setting, secret or data dir that Pushline cannot run with
     ├── StoreError          the store could not do what it was asked
     │   └── StoreFull       it has no room; nothing of what was asked was kept
+    ├── InvalidSignature    a callback that Pushline has not sent (contract, P2)
     └── ClientError         raised by the Python SDK
         ├── Unreachable     no answer came from Pushline
         └── RequestRefused  Pushline answered with a problem
@@ -64,6 +65,17 @@ class StoreError(PushlineError):
 
 class StoreFull(StoreError):
     """The store has no room. Nothing of what was asked was kept; what it accepted before is safe."""
+
+
+class InvalidSignature(PushlineError):
+    """A callback that Pushline has not sent, or not now: ``reason`` says what is wrong. Answer it with 401."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return f"The callback is not one of Pushline: {self.reason}."
 
 
 class ClientError(PushlineError):

@@ -11,39 +11,63 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from pushline.admission import Admission
 from pushline.clock import Clock, Timer
 from pushline.errors import ConnectionEnded, StoreError, StoreFull
 from pushline.messages import Append, Message, Policy, Status, parse_id
-from pushline.protocol.codes import GOING_AWAY, INTERNAL_ERROR, INVALID_TOKEN, NORMAL, REPLACED, TOO_MANY
+from pushline.protocol.codes import (
+    DISCONNECTED,
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    INVALID_TOKEN,
+    NORMAL,
+    REPLACED,
+    REVOKED,
+    TOO_MANY,
+)
 from pushline.protocol.frames import FreshToken, Leave, Up
 from pushline.protocol.session import Session
 from pushline.protocol.tokens import Claims, TokenSigner
 from pushline.protocol.values import Acknowledged, Close, Heartbeat, Left, Traffic
 from pushline.stores.base import (
+    Accepted,
     Acknowledge,
     Affirm,
     Arrived,
     Asked,
     ChannelState,
+    Claim,
+    ClientList,
     Connect,
     Connected,
     Contested,
     Create,
+    Dismiss,
+    Dismissed,
+    Drain,
     Event,
     Full,
+    GiveUp,
     Handled,
     Held,
+    Notice,
+    NoticeList,
     Operation,
     Outcome,
     Published,
     Read,
     Refused,
     Release,
+    Renew,
     Repeated,
+    Reply,
+    Retry,
+    Revoke,
+    Settle,
     Store,
+    Waiting,
 )
 from pushline.waits import Waits
 from pushline.wheel import Wheel
@@ -53,8 +77,14 @@ log = logging.getLogger("pushline.hub")
 SWEEP_SECONDS: Final = 5.0
 SWEEP_AGAIN_SECONDS: Final = 0.05
 
+SETTLE_AT_ONCE: Final = 200
+"""How many connections of an ended process are settled in one turn."""
+
 CONTEST_SECONDS: Final = 2.0
 """How long a page that holds the place under ``reject`` has to answer when a newcomer wants it (G7)."""
+
+LONGEST_DRAIN_SECONDS: Final = 3600.0
+"""Pages that a process before asked to come back are not waited for any longer, whatever the clock says meanwhile."""
 
 LATE_SECONDS: Final = 10.0
 """How long after its connection a page's last acknowledgement may arrive by POST (W3)."""
@@ -82,10 +112,27 @@ class Outlet(Protocol):
         """What has become of the bytes that were written."""
 
 
+class Courier(Protocol):
+    """What may be asked of whoever tells the application what the hub announces (``pushline.callbacks``)."""
+
+    no_handler: set[str]
+    """The events for which the application has no handler."""
+
+    def tries_of(self, client_id: str, sequence: int) -> tuple[int, str]:
+        """How often a notice that is under way was tried in vain, and why the last time."""
+
+    def hurry(self, client_id: str) -> None:
+        """Try the notice of a client id now, if it waits for its next try."""
+
+
 class Counters:
     """What happened since the start. Plain numbers: a metric is only made of them when somebody asks."""
 
     __slots__ = (
+        "callbacks_accepted",
+        "callbacks_failed",
+        "callbacks_given_up",
+        "callbacks_no_handler",
         "channels_created",
         "commits",
         "commits_failed",
@@ -111,6 +158,10 @@ class Counters:
         self.connections_replaced = 0
         self.commits = 0
         self.commits_failed = 0
+        self.callbacks_accepted = 0
+        self.callbacks_no_handler = 0
+        self.callbacks_failed = 0
+        self.callbacks_given_up = 0
 
 
 Created = Callable[[str, Claims], None]
@@ -118,6 +169,13 @@ Created = Callable[[str, Claims], None]
 
 Sent = Callable[[int | None, Status], None]
 """Called once with the message's id (None: nothing was kept) and what became of it."""
+
+Listed = Callable[[ClientList], None]
+"""Called once with client ids that have a channel."""
+
+Announce = Callable[[Notice], None]
+"""Called with what the application is to be told now: it waits in the store until :meth:`Hub.accepted`, or is given up
+(:meth:`Hub.give_up`), and what comes next of its client id is announced then."""
 
 Looked = Callable[[ChannelState | None, Sequence[Outlet]], None]
 """Called once with what the store knows of a channel (None: nothing) and with its connections here."""
@@ -153,8 +211,10 @@ class _Contest:
 class Hub:
     """The channels of a store and the pages that are connected to this process.
 
-    ``grace``: seconds that a page which vanished without a word keeps its place. ``connect_rate``: pages that may
-    connect in a second, 0 for any number. ``random`` spreads what must not happen at one moment.
+    ``grace``: seconds that a page which vanished without a word keeps its place, and after which the application is
+    told that nobody is there. ``connect_rate``: pages that may connect in a second, 0 for any number. ``random``
+    spreads what must not happen at one moment. ``presence``: the application is told who is there (G8), by
+    :attr:`announce`.
     """
 
     def __init__(
@@ -167,6 +227,7 @@ class Hub:
         grace: float,
         random: Callable[[], float],
         connect_rate: float = 0.0,
+        presence: bool = False,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -185,12 +246,18 @@ class Hub:
         self._contests: dict[tuple[str, int], list[_Contest]] = {}
         # By client id and page: when a connection ended, its session, and the fence under which it held the place.
         self._late: dict[tuple[str, str], tuple[float, Session, int]] = {}
+        # By client id: until when a page that was told to come back later has time for it.
+        self._expected: dict[str, float] = {}
+        self._presence = presence
+        self.announce: Announce = _nobody
+        self.courier: Courier | None = None
         self._spread = 0.0
         self.closing = False
         self.counters = Counters()
         self.at_turn_end: list[Callable[[], None]] = []
         """Called after the answers of a turn were given: whoever collects output writes it now."""
         store.watch(self._heard)
+        self._adopt()
 
     # -- the turn ----------------------------------------------------------------------------------------------
 
@@ -345,15 +412,8 @@ class Hub:
         def looked(state: ChannelState | None) -> None:
             reply(state, self._outlets.get(client_id, ()))
 
-        try:
-            state = self._store.look(client_id, self._clock.now())
-        except StoreError as error:
-            failed(error)
-            return
-        if isinstance(state, asyncio.Future):
-            state.add_done_callback(partial(_looked_later, looked, failed))
-        else:
-            looked(state)
+        now = self._clock.now()
+        self._ask(lambda: self._store.look(client_id, now), looked, failed)
 
     # -- pages -------------------------------------------------------------------------------------------------
 
@@ -369,8 +429,10 @@ class Hub:
         claims = self._tokens.verify(token, self._clock.now())
         wait = self._admission.admit(self._clock.monotonic())  # whoever has no token takes nobody's turn
         if wait:
+            if self._presence:
+                self._expected[claims.client_id] = self._clock.monotonic() + wait + self._grace
             raise ConnectionEnded(TOO_MANY, int(wait * 1000) + 1)
-        self._connect(Connect(claims, page, after), outlet)
+        self._connect(Connect(claims, page, after, tell=self._presence), outlet)
 
     def _connect(self, asked: Connect, outlet: Outlet) -> None:
         self._submit(asked, (partial(self._connected, asked, outlet), partial(self._connect_failed, outlet)))
@@ -382,6 +444,8 @@ class Hub:
         if isinstance(outcome, Contested) and not self.closing:
             self._contest(asked, outlet, outcome.fence)
             return
+        if isinstance(outcome, Connected) and outcome.notice is not None:
+            self._clock.call_soon(partial(self._next, outcome.notice))  # when the page receives already (P3)
         if isinstance(outcome, Refused | Contested) or self.closing:
             code, retry = (outcome.code, None) if isinstance(outcome, Refused) else (GOING_AWAY, self._moment())
             self.refuse(outlet, ConnectionEnded(code, retry))
@@ -429,7 +493,7 @@ class Hub:
     def _contest(self, asked: Connect, outlet: Outlet, fence: int) -> None:
         """Another page holds the place: it keeps it if it answers within two seconds."""
         place = (asked.claims.client_id, fence)
-        again = Connect(asked.claims, asked.page, asked.after, displace=fence)
+        again = Connect(asked.claims, asked.page, asked.after, displace=fence, tell=self._presence)
         contest = _Contest(outlet, partial(self._connect, again, outlet))
         contest.timer = self._clock.call_later(CONTEST_SECONDS, partial(self._unanswered, place, contest))
         self._contests.setdefault(place, []).append(contest)
@@ -481,6 +545,8 @@ class Hub:
         """End those connections that a newcomer of ``page`` replaces."""
         for rival in rivals:
             own = bool(page) and rival.session.page == page
+            if own and policy is Policy.SHARE:
+                self._settle(rival.session.client_id, (rival.session.fence,))  # the newer one counts for it
             if own or policy is not Policy.SHARE:
                 self._end(rival, silently=own or resumed)
 
@@ -603,7 +669,22 @@ class Hub:
         if claims.client_id != session.client_id:
             session.close(INVALID_TOKEN)
             return
-        session.refresh(claims, claims.expires_at - now, self._clock.monotonic())
+        self._submit(Renew(claims), (partial(self._renewed, outlet, claims), partial(self._not_renewed, outlet)))
+
+    def _renewed(self, outlet: Outlet, claims: Claims, refused: Refused | None) -> None:
+        session = outlet.session
+        if session.closed:
+            return
+        if refused is not None:
+            session.close(refused.code)
+        else:
+            session.refresh(claims, claims.expires_at - self._clock.now(), self._clock.monotonic())
+            self._wheel.moved(outlet)
+        outlet.flush()
+
+    def _not_renewed(self, outlet: Outlet, error: StoreError) -> None:
+        outlet.session.close(INTERNAL_ERROR)  # the page comes back with its token
+        outlet.flush()
 
     def disconnected(self, outlet: Outlet, *, orderly: bool) -> None:
         """A connection that was opened is over; ``orderly``: the page said so (close 1000 or 1001)."""
@@ -631,14 +712,156 @@ class Hub:
     def _release_later(self, session: Session) -> None:
         # Whoever wants its place waits on: the page may come back within the time that it has to answer.
         if session.fence:
-            self._clock.call_later(self._grace, partial(self._release, session))
+            self._clock.call_later(self._grace, partial(self._vanished, session))
 
     def _release(self, session: Session) -> None:
-        """The page leaves its place."""
+        """The page leaves its place; it may be loading anew."""
         if session.fence and not self.closing:
             self._submit(Release(session.client_id, session.fence))
+            self._settle_later(self._grace, session.client_id, (session.fence,))
             self._vacated(session)
             session.fence = 0
+
+    # -- who is there (G8) -------------------------------------------------------------------------------------
+
+    def _vanished(self, session: Session) -> None:
+        """A page that vanished has not come back in time."""
+        if session.fence and not self.closing:
+            self._settle(session.client_id, (session.fence,))
+            self._vacated(session)
+            session.fence = 0
+
+    def _settle_later(self, seconds: float, client_id: str, fences: tuple[int, ...]) -> None:
+        if self._presence:
+            self._clock.call_later(seconds, partial(self._settle, client_id, fences))
+
+    def _settle(self, client_id: str, fences: tuple[int, ...]) -> None:
+        """Connections have ended, and the time in which their pages could come back as well."""
+        if self.closing:
+            return
+        if self._expected:
+            more = self._expected.get(client_id, 0.0) - self._clock.monotonic()
+            if more > 0:
+                self._clock.call_later(more, partial(self._settle, client_id, fences))
+                return
+
+        def failed(error: StoreError) -> None:
+            self._clock.call_later(SWEEP_SECONDS, partial(self._settle, client_id, fences))
+
+        self._submit(Settle(client_id, fences, self._presence), (self._next, failed))
+
+    def _next(self, notice: Notice | None) -> None:
+        if notice is not None and not self.closing:
+            self.announce(notice)
+
+    def _adopt(self) -> None:
+        """Care for what processes that have ended left behind."""
+        orphans = self._store.orphans()
+        if orphans is None:
+            return
+        if self._presence:
+            for client_id in orphans.notices:
+                self._claim(client_id)
+        if orphans.connections:
+            more = min(max(0.0, orphans.back_by - self._clock.now()), LONGEST_DRAIN_SECONDS)
+            self._clock.call_later(more + self._grace, partial(self._settle_all, orphans.connections))
+
+    def _claim(self, client_id: str) -> None:
+        """Announce what waits for a client id, unless another hub does."""
+
+        def failed(error: StoreError) -> None:
+            if not self.closing:
+                self._clock.call_later(SWEEP_SECONDS, partial(self._claim, client_id))
+
+        self._submit(Claim(client_id), (self._next, failed))
+
+    def _settle_all(self, connections: list[tuple[str, tuple[int, ...]]]) -> None:
+        """Settle some at a time, so that nobody waits for a long turn."""
+        for client_id, fences in connections[:SETTLE_AT_ONCE]:
+            self._settle(client_id, fences)
+        if len(connections) > SETTLE_AT_ONCE:
+            self._clock.call_later(SWEEP_AGAIN_SECONDS, partial(self._settle_all, connections[SETTLE_AT_ONCE:]))
+
+    def accepted(self, notice: Notice) -> None:
+        """The application knows what was announced: announce what comes next of its client id."""
+        self._dealt_with(Accepted(notice.client_id, notice.sequence))
+
+    def give_up(self, notice: Notice, reason: str) -> None:
+        """The application could not be told what was announced; ``reason`` is for people (P1)."""
+        self._dealt_with(GiveUp(notice.client_id, notice.sequence, reason))
+
+    def _dealt_with(self, operation: Accepted | GiveUp) -> None:
+        def failed(error: StoreError) -> None:
+            if not self.closing:  # else the next process tells it again
+                self._clock.call_later(SWEEP_SECONDS, partial(self._dealt_with, operation))
+
+        self._submit(operation, (self._next, failed))
+
+    def retry(self, client_id: str | None, reply: Callable[[int], None], failed: Failed) -> None:
+        """Announce anew what was given up, of one client id or of all of them; the reply is how many those are."""
+
+        def waiting(outcome: Waiting) -> None:
+            for name in outcome.client_ids:
+                self._claim(name)
+            reply(len(outcome.client_ids))
+
+        self._submit(Retry(client_id), (waiting, failed))
+
+    def list_notices(self, after: int, limit: int, reply: Callable[[NoticeList], None], failed: Failed) -> None:
+        """What the application was not told yet."""
+        self._ask(lambda: self._store.notices(after, limit), reply, failed)
+
+    def notices_of(self, client_id: str, reply: Callable[[Sequence[Notice]], None], failed: Failed) -> None:
+        """What the application was not told yet of one client id."""
+        self._ask(lambda: self._store.notices_of(client_id), reply, failed)
+
+    # -- what the application wants of a client id (A4) --------------------------------------------------------
+
+    def revoke(self, client_id: str, reply: Callable[[], None], failed: Failed) -> None:
+        """Make every token of a client id void, and end its connections."""
+
+        def revoked(outcome: Full | None) -> None:
+            if outcome is not None:
+                failed(_full())
+                return
+            self._dismiss(client_id, REVOKED)
+            reply()
+
+        self._submit(Revoke(client_id), (revoked, failed))
+
+    def dismiss(self, client_id: str, reply: Callable[[], None], failed: Failed) -> None:
+        """End the connections of a client id."""
+
+        def dismissed(outcome: None) -> None:
+            self._dismiss(client_id, DISCONNECTED)
+            reply()
+
+        self._submit(Dismiss(client_id), (dismissed, failed))
+
+    def _dismiss(self, client_id: str, code: int) -> None:
+        for outlet in self._outlets.get(client_id, ()):
+            self._release(outlet.session)  # it does not come back
+            outlet.session.close(code)
+            outlet.flush()
+
+    def list_clients(
+        self, prefix: str, after: str, connected: bool | None, limit: int, reply: Listed, failed: Failed
+    ) -> None:
+        """Some of the client ids that have a channel, and those after them."""
+        now = self._clock.now()
+        self._ask(lambda: self._store.clients(prefix, after, connected, limit, now), reply, failed)
+
+    def _ask(self, ask: Callable[[], Reply[Any]], reply: Callable[[Any], None], failed: Failed) -> None:
+        """Ask the store something, and hand on what it answers, now or later."""
+        try:
+            answer = ask()
+        except StoreError as error:
+            failed(error)
+            return
+        if isinstance(answer, asyncio.Future):
+            answer.add_done_callback(partial(_answered_later, reply, failed))
+        else:
+            reply(answer)
 
     def ready(self) -> bool:
         """Whether the store answers, and the hub is not going away."""
@@ -669,6 +892,8 @@ class Hub:
                         self._ask_holder((client_id, fence))
                 case Held(client_id=client_id, fence=fence):
                     self._affirmed((client_id, fence), here=False)
+                case Dismissed(client_id=client_id, revoked=revoked):
+                    self._dismiss(client_id, REVOKED if revoked else DISCONNECTED)
                 case _:  # a hole
                     for outlets in list(self._outlets.values()):
                         for outlet in outlets:
@@ -690,6 +915,7 @@ class Hub:
             return
         self._forget_late()
         try:
+            self._adopt()
             more = self._store.sweep(self._clock.now())
         except StoreError as error:
             log.error("sweep failed", extra={"error": str(error)})
@@ -699,6 +925,9 @@ class Hub:
     def _forget_late(self) -> None:
         oldest = self._clock.monotonic() - LATE_SECONDS
         self._late = {key: late for key, late in self._late.items() if late[0] > oldest}
+        if self._expected:
+            now = self._clock.monotonic()
+            self._expected = {name: until for name, until in self._expected.items() if until > now}
 
     def close(self, spread: float) -> None:
         """Ask every page to come back, each at its own moment within ``spread`` seconds, and let no other one in (G11).
@@ -706,6 +935,8 @@ class Hub:
         The application is still answered, until :meth:`finish`; those of its sends that wait are answered at once.
         """
         self._spread = spread
+        if self._outlets:
+            self._submit(Drain(self._clock.now() + spread))
         self._turn()
         self.closing = True
         self._sweep_timer.cancel()
@@ -726,15 +957,13 @@ class Hub:
         self._turn()
 
 
-def _looked_later(
-    looked: Callable[[ChannelState | None], None], failed: Failed, state: asyncio.Future[ChannelState | None]
-) -> None:
+def _answered_later(reply: Callable[[Any], None], failed: Failed, future: asyncio.Future[Any]) -> None:
     try:
-        answer = state.result()
+        answer = future.result()
     except StoreError as error:
         failed(error)
     else:
-        looked(answer)
+        reply(answer)
 
 
 def _before(asked: Connect, start: int) -> int:

@@ -23,6 +23,15 @@ class Settings:
     """How a Pushline server behaves (contract, R1)."""
 
     listen: str = _setting("127.0.0.1:8080", "The address to serve on. Port 0 takes a free one.", metavar="HOST:PORT")
+    api_listen: str = _setting(
+        "",
+        "Another address, HOST:PORT or `unix:PATH`: the application's API is there alone, and `/metrics` needs no key.",
+        metavar="ADDRESS",
+    )
+    tls_cert: str = _setting(
+        "", "A file with the certificate and its chain (PEM): `--listen` speaks TLS.", metavar="FILE"
+    )
+    tls_key: str = _setting("", "The file with the private key of the certificate (PEM).", metavar="FILE")
     store: str = _setting(
         "sqlite",
         "Where channels and messages live: `sqlite` (in the data dir) or `memory` (gone with the process).",
@@ -46,10 +55,20 @@ class Settings:
     )
     grace: float = _setting(
         3.0,
-        "Seconds that a page which vanished without a word keeps its place.",
+        "Seconds that a page which vanished without a word keeps its place, and that one which was left has to come "
+        "back before `disconnected` is told.",
         metavar="SECONDS",
         low=0,
         high=3600,
+    )
+    presence_url: str = _setting(
+        "",
+        "The address of the application, such as https://app.example.com: it is told who connects and disconnects, by "
+        "POST to `/_ah/channel/connected/` and `/_ah/channel/disconnected/` there.",
+        metavar="URL",
+    )
+    presence_format: str = _setting(
+        "form", "How that is told: `form` (url-encoded) or `multipart`.", metavar="FORMAT"
     )
     retention: float = _setting(
         120.0, "Minutes that a message is kept for a page that is away.", metavar="MINUTES", low=1, high=10080
@@ -72,6 +91,12 @@ class Settings:
     max_store_bytes: int = _setting(
         1 << 30, "Bytes of messages that the whole store may hold; more are refused.", metavar="BYTES", low=1
     )
+    max_store_callbacks: int = _setting(
+        100_000,
+        "Presence callbacks that may wait for the application; beyond that a change is told when there is room.",
+        metavar="COUNT",
+        low=1,
+    )
     durability: str = _setting(
         "process",
         "What an accepted message survives: `process` a crash of Pushline, `disk` a power cut too (an fsync a commit).",
@@ -83,12 +108,51 @@ class Settings:
         metavar="COUNT",
         low=0,
     )
+    max_connections: int = _setting(
+        0,
+        "Connections that may be open, of pages and applications; the others are told to come back. 0: any number.",
+        metavar="COUNT",
+    )
+    max_per_address: int = _setting(
+        0,
+        "Connections that may be open from one IP address (IPv6: one /64). 0: any number. Behind a front it needs "
+        "`--trusted-proxy`.",
+        metavar="COUNT",
+    )
+    send_rate: float = _setting(
+        0.0,
+        "Messages a second that one API key may send, and five seconds' worth at once. 0: any number.",
+        metavar="COUNT",
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        [],
+        "A network of proxies that are believed about whom they speak for (`X-Forwarded-For`, PROXY protocol), such as "
+        "10.0.0.0/8, or `unix` for a front on a Unix socket; may be repeated.",
+        metavar="CIDR",
+        flag="--trusted-proxy",
+    )
+    request_timeout: float = _setting(
+        30.0,
+        "Seconds in which a request has to be there whole, and some of an answer be read.",
+        metavar="SECONDS",
+        low=1,
+        high=3600,
+    )
+    idle_timeout: float = _setting(
+        75.0, "Seconds that a connection without a request is kept open.", metavar="SECONDS", low=1, high=86400
+    )
     drain_seconds: float = _setting(
         20.0,
         "At the end pages are asked to come back at moments spread over so many seconds.",
         metavar="SECONDS",
         low=0,
         high=3600,
+    )
+    legacy_dev_wire: bool = _setting(
+        False,
+        "Serve `/_ah/channel/dev` too, for programs that speak the wire of App Engine's development server. "
+        "It puts tokens into addresses.",
+        metavar="",
     )
     log_level: str = _setting(
         "info", "What is logged: `debug`, `info`, `warning` or `error` and what is graver.", metavar="LEVEL"
@@ -118,6 +182,8 @@ class Setting:
         """The default as one would type it, empty for none."""
         if self.many:
             return " ".join(self.default)
+        if self.kind is bool:
+            return "on" if self.default else ""
         return _digits(self.default) if isinstance(self.default, float) else str(self.default)
 
     def check(self, value: Any) -> None:
@@ -135,7 +201,7 @@ def _digits(number: float) -> str:
 
 def settings_table() -> Iterator[Setting]:
     """Every setting, in the order in which documents list them."""
-    kinds = {"str": str, "int": int, "float": float, "Path": Path, "tuple[str, ...]": str}
+    kinds = {"str": str, "bool": bool, "int": int, "float": float, "Path": Path, "tuple[str, ...]": str}
     for row in fields(Settings):
         meta = row.metadata
         many = row.default is MISSING

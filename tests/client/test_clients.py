@@ -20,7 +20,7 @@ from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutErr
 
 import pushline
 from pushline import channel
-from pushline.client.results import Connection
+from pushline.client.results import ClientList, Connection, ListedClient
 from pushline.client.retry import PAUSES
 from pushline.errors import ConfigurationError, RequestRefused, Unreachable
 
@@ -35,6 +35,24 @@ STATE = {
     "queued": 2,
     "acknowledged": "1-0",
     "expires_at": "2030-01-02T03:04:05Z",
+}
+
+CALLBACKS = {
+    "waiting": 1,
+    "given_up": 0,
+    "no_handler": ["disconnected"],
+    "callbacks": [
+        {
+            "client_id": "ann",
+            "event": "connected",
+            "sequence": 5,
+            "time": 1,
+            "given_up": False,
+            "tries": 2,
+            "error": "status 500",
+        }
+    ],
+    "next": None,
 }
 
 Outcome = Exception | tuple[int, object]
@@ -204,6 +222,27 @@ class TestCalls:
         method, url, _, body = driver.far_end.seen[0]
         assert (method, url, body) == ("GET", f"{URL}/v1/clients/-?client_id=room%2Fann", b"")
 
+    def test_the_others_return_what_they_say(self, driver: Driver) -> None:
+        listed = {
+            "clients": [{"client_id": "ann", "connected": True, "expires_at": "2030-01-02T03:04:05Z"}],
+            "next": None,
+        }
+        driver.far_end.outcomes = [(200, listed), (204, None), (204, None), (200, CALLBACKS), (200, {"retried": 3})]
+        found = driver.call("list_clients", connected=True, prefix="a")
+        assert found == ClientList([ListedClient("ann", True, datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC))], None)
+        assert driver.call("disconnect", "ann") is None
+        assert driver.call("revoke", "ann") is None
+        kept = driver.call("list_callbacks", after="4", limit=2)
+        assert (kept.waiting, kept.no_handler, kept.callbacks[0].error) == (1, ["disconnected"], "status 500")
+        assert driver.call("retry_callbacks") == 3
+        assert [(method, url.removeprefix(URL)) for method, url, _, _ in driver.far_end.seen] == [
+            ("GET", "/v1/clients?prefix=a&after=&limit=100&connected=true"),
+            ("POST", "/v1/clients/-/disconnect?client_id=ann"),
+            ("DELETE", "/v1/clients/-?client_id=ann"),
+            ("GET", "/v1/callbacks?after=4&limit=2"),
+            ("POST", "/v1/callbacks/retry"),
+        ]
+
     def test_a_client_id_without_a_channel_is_a_refusal(self, driver: Driver) -> None:
         driver.far_end.outcomes = [(404, {"code": "no_channel", "title": "None", "detail": "None.", "status": 404})]
         with pytest.raises(RequestRefused) as refused:
@@ -355,6 +394,11 @@ class TestTheModule:
             (lambda: channel.send_many([{"to": "ann", "json": 1}]), (200, {"results": []}), []),
             (lambda: channel.send_message("ann", "hello", wait=5), SENT, pushline.SendResult("1-0", "sent")),
             (lambda: channel.get_client("ann").connections[0].transport, (200, STATE), "sse"),
+            (lambda: channel.list_clients().next, (200, {"clients": [], "next": "x"}), "x"),
+            (lambda: channel.disconnect("ann"), (204, None), None),
+            (lambda: channel.revoke("ann"), (204, None), None),
+            (lambda: channel.list_callbacks().callbacks[0].client_id, (200, CALLBACKS), "ann"),
+            (lambda: channel.retry_callbacks("ann"), (200, {"retried": 1}), 1),
         ],
     )
     def test_has_the_methods_of_the_client(

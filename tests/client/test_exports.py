@@ -29,7 +29,18 @@ def test_the_package_offers_these_names() -> None:
 
 
 def test_the_channel_module_offers_these_functions() -> None:
-    assert channel.__all__ == ["create_channel", "get_client", "send_json", "send_many", "send_message"]
+    assert channel.__all__ == [
+        "create_channel",
+        "disconnect",
+        "get_client",
+        "list_callbacks",
+        "list_clients",
+        "retry_callbacks",
+        "revoke",
+        "send_json",
+        "send_many",
+        "send_message",
+    ]
     assert all(callable(getattr(channel, name)) for name in channel.__all__)
 
 

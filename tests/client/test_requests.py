@@ -143,6 +143,35 @@ class TestGetClient:
         assert queried(requests.get_client(client_id).target) == {"client_id": [client_id]}
 
 
+class TestTheOthers:
+    @pytest.mark.parametrize(
+        ("request_", "method", "target", "repeatable"),
+        [
+            (requests.list_clients(None, "", "", 100), "GET", "/v1/clients?prefix=&after=&limit=100", True),
+            (
+                requests.list_clients(False, "a&", "é", 5),
+                "GET",
+                "/v1/clients?prefix=a%26&after=%C3%A9&limit=5&connected=false",
+                True,
+            ),
+            (requests.disconnect("room/ann"), "POST", "/v1/clients/-/disconnect?client_id=room%2Fann", False),
+            (requests.revoke("room/ann"), "DELETE", "/v1/clients/-?client_id=room%2Fann", False),
+            (requests.list_callbacks("", 100), "GET", "/v1/callbacks?after=0&limit=100", True),
+            (requests.retry_callbacks(None), "POST", "/v1/callbacks/retry", True),
+            (requests.retry_callbacks("a b"), "POST", "/v1/callbacks/retry?client_id=a%20b", True),
+        ],
+    )
+    def test_are_asked_like_that(
+        self, request_: requests.ApiRequest, method: str, target: str, repeatable: bool
+    ) -> None:
+        assert (request_.method, request_.target, request_.repeatable) == (method, target, repeatable)
+
+    def test_what_is_done_has_no_body(self) -> None:
+        requests.parse_done(requests.ApiResponse(204, {}, b""))
+        with pytest.raises(RequestRefused, match="unexpected_answer"):
+            requests.parse_done(requests.ApiResponse(200, {}, b"{}"))
+
+
 class TestSendMany:
     def test_sends_the_items_as_they_are(self) -> None:
         request = requests.send_many(
@@ -219,7 +248,7 @@ class TestAnswers:
             "queued": 0,
             "acknowledged": None,
             "expires_at": "2030-01-02T03:04:05Z",
-            "callbacks": {"of": "a later version"},
+            "more": {"of": "a later version"},
         }
         state = requests.parse_client(answer(200, body))
         assert (state.connected, state.connections, state.acknowledged) == (False, [], None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import Protocol as FrameReader
 from websockets.protocol import Side, State
 
+from pushline.admission import Crowd, Tally
 from pushline.errors import StoreError
 from pushline.http.api import Api
 from pushline.http.app import App
@@ -24,6 +26,7 @@ from pushline.hub import Hub
 from pushline.protocol.tokens import TokenSigner
 from pushline.protocol.values import Heartbeat
 from pushline.server.native import NativeFront
+from pushline.server.proxies import Proxies
 from pushline.stores.base import Operation, Outcome, Store
 from pushline.stores.memory import MemoryStore
 from pushline.testing import FakeClock, MemoryPipe
@@ -107,12 +110,25 @@ def request_bytes(
     return b"%b %b HTTP/%b\r\n%b\r\n%b" % (method.encode(), address, version.encode(), lines, body)
 
 
+class AddressedPipe(MemoryPipe):
+    """A wire from an IP address, or over a Unix socket ("")."""
+
+    def __init__(self, protocol: asyncio.BaseProtocol, address: str, *, high_water: int) -> None:
+        self.address = address
+        super().__init__(protocol, high_water=high_water)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "peername" and self.address:
+            return (self.address, 50_000)
+        return default
+
+
 class Peer:
     """A program at the other end of a connection."""
 
-    def __init__(self, rig: Rig, *, high_water: int = 1 << 16) -> None:
+    def __init__(self, rig: Rig, *, high_water: int = 1 << 16, address: str = "") -> None:
         self._rig = rig
-        self.pipe = MemoryPipe(rig.front.connection(), high_water=high_water)
+        self.pipe = AddressedPipe(rig.front.connection(), address, high_water=high_water)
 
     def write(self, data: bytes) -> None:
         self.pipe.feed(data)
@@ -135,9 +151,11 @@ class Peer:
 class Page:
     """A page with a WebSocket."""
 
-    def __init__(self, rig: Rig, token: str, *, query: str = "", headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, rig: Rig, token: str, *, query: str = "", headers: dict[str, str] | None = None, address: str = ""
+    ) -> None:
         self._rig = rig
-        self.peer = Peer(rig)
+        self.peer = Peer(rig, address=address)
         self.pipe = self.peer.pipe
         self._reader = FrameReader(Side.CLIENT, state=State.OPEN, max_size=None)
         self.peer.write(handshake_bytes(token, query=query, headers=headers))
@@ -195,20 +213,39 @@ class Rig:
         keys: Sequence[str] = (KEY, OTHER_KEY),
         origins: Sequence[str] = (),
         max_message_bytes: int = 32767,
+        presence: bool = False,
+        send_rate: float = 0,
+        crowd: Crowd | None = None,
+        proxies: Sequence[str] = (),
+        public: bool = False,
+        open_metrics: bool = False,
     ) -> None:
         self.clock = FakeClock()
         self.store = store or MemoryStore()
         tokens = TokenSigner(["the-token-secret-of-the-tests"])
-        self.hub = Hub(self.store, self.clock, tokens, heartbeat=Heartbeat(25, 10), grace=3, random=lambda: 0.5)
-        api_keys = ApiKeys(keys)
+        self.hub = Hub(
+            self.store,
+            self.clock,
+            tokens,
+            heartbeat=Heartbeat(25, 10),
+            grace=3,
+            random=lambda: 0.5,
+            presence=presence,
+        )
+        self.tally = Tally()
+        self.keys = api_keys = ApiKeys(keys, self.clock.monotonic, send_rate=send_rate, tally=self.tally)
         self.app = App(
             Api(self.hub, api_keys, max_message_bytes=max_message_bytes),
             Clients(self.hub, api_keys),
-            Operations(self.hub, api_keys),
+            Operations(self.hub, api_keys, self.tally),
             max_message_bytes=max_message_bytes,
+            public=public,
+            open_metrics=open_metrics,
         )
         self.door = Door(self.hub, self.clock, Origins(origins))
-        self.front = NativeFront(self.app, self.door, self.clock)
+        self.front = NativeFront(
+            self.app, self.door, self.clock, proxies=Proxies(proxies), crowd=crowd, tally=self.tally
+        )
 
     def ask(self, method: str, target: str | bytes, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
         """One request on a connection of its own, as the application makes it."""
@@ -250,4 +287,4 @@ def assert_problem(answer: Answer, code: str, detail: str = "") -> None:
     assert re.search(detail, body["detail"]), body["detail"]
     assert ("www-authenticate" in answer.headers) == (answer.status == 401)
     assert ("allow" in answer.headers) == (answer.status == 405)
-    assert ("retry-after" in answer.headers) == (answer.status == 503)
+    assert ("retry-after" in answer.headers) == (answer.status in (429, 503))

@@ -158,7 +158,7 @@ class TestResponses:
         response = Response(200)
         with pytest.raises(AttributeError):
             response.status = 404  # type: ignore[misc]
-        assert msgspec.structs.astuple(response) == (200, "", b"", ())
+        assert msgspec.structs.astuple(response) == (200, "", b"", (), "")
 
     def test_that_wait_have_none_yet(self) -> None:
         assert Pending().response is None

@@ -242,3 +242,28 @@ class TestTheEnvelope:
             rig.ask("POST", "/v1/messages", {}, body.ljust(MAX_BATCH_BYTES + 1)), "body_too_large", "16777216"
         )
         assert rig.kept("ann") == [b"x"]
+
+
+class TestLoneSurrogates:
+    """JSON can write half a character, UTF-8 cannot: whatever has one is refused."""
+
+    @pytest.mark.parametrize("half", [r"\ud800", r"\udfff", r"\ud800\ud800", r"\udc00\ud800", r"\ud800x"])
+    @pytest.mark.parametrize(
+        "item", ['{"to":"ann","data":"x","key":"%s"}', '{"to":"ann","data":"%s"}', '{"to":["%s","ann"],"data":"x"}']
+    )
+    def test_that_are_escaped_make_no_json(self, rig: Rig, item: str, half: str) -> None:
+        rig.token("ann")
+        body = f'{{"messages":[{item % half},{{"to":"ann","data":"good"}}]}}'.encode()
+        assert_problem(rig.ask("POST", "/v1/messages", {}, body), "malformed_json")
+        assert rig.kept("ann") == []
+
+    @pytest.mark.parametrize("item", [b'{"to":"ann","data":"x","key":"%b"}', b'{"to":"ann","data":"%b"}'])
+    def test_that_are_written_out_fail_alone(self, rig: Rig, item: bytes) -> None:
+        rig.token("ann")
+        body = b'{"messages":[%b,{"to":"ann","data":"good"}]}' % (item % b"\xed\xa0\x80")
+        bad, good = rig.ask("POST", "/v1/messages", {}, body).json["results"]
+        assert (bad["code"], good["status"]) == ("malformed_json", "queued")
+        assert rig.kept("ann") == [b"good"]
+
+    def test_make_no_channel(self, rig: Rig) -> None:
+        assert_problem(rig.ask("POST", "/v1/channels", {}, rb'{"client_id":"\ud800"}'), "malformed_json")

@@ -14,7 +14,19 @@ from pushline.protocol.frames import Ack, Gap, Leave, Open, Ping
 from pushline.protocol.session import Session
 from pushline.protocol.tokens import Claims, TokenSigner
 from pushline.protocol.values import Close, Heartbeat, Outgoing, Traffic
-from pushline.stores.base import ChannelState, Event, Operation, Outcome, Read, Reply, Store
+from pushline.stores.base import (
+    ChannelState,
+    ClientList,
+    Event,
+    Notice,
+    NoticeList,
+    Operation,
+    Orphans,
+    Outcome,
+    Read,
+    Reply,
+    Store,
+)
 from pushline.stores.memory import MemoryStore
 from pushline.testing import FakeClock
 
@@ -164,6 +176,7 @@ class Stage:
         timeout: float = 10.0,
         random: Callable[[], float] = lambda: 0.25,
         connect_rate: float = 0.0,
+        presence: bool = False,
     ) -> None:
         self.clock = clock or FakeClock()
         self.store = store or MemoryStore()
@@ -175,8 +188,22 @@ class Stage:
             grace=GRACE,
             random=random,
             connect_rate=connect_rate,
+            presence=presence,
         )
+        self.told: list[Notice] = []
+        """What the application is told; it accepts everything at once, unless :attr:`deaf`."""
+        self.deaf = False
+        self.hub.announce = self.hear
         self.answers = Answers()
+
+    def hear(self, notice: Notice) -> None:
+        self.told.append(notice)
+        if not self.deaf:
+            self.hub.accepted(notice)
+
+    def heard(self, client_id: str = "ann") -> list[bool]:
+        """Whether somebody is there, as the application was told, one after the other."""
+        return [notice.connected for notice in self.told if notice.client_id == client_id]
 
     def ask_to_create(self, client_id: str = "ann", seconds: int = 7200, policy: Policy = Policy.REPLACE) -> None:
         answers = self.answers
@@ -269,6 +296,21 @@ class Recording:
         self._check()
         return self.inner.look(client_id, now)
 
+    def clients(self, prefix: str, after: str, connected: bool | None, limit: int, now: float) -> Reply[ClientList]:
+        self._check()
+        return self.inner.clients(prefix, after, connected, limit, now)
+
+    def notices(self, after: int, limit: int) -> Reply[NoticeList]:
+        self._check()
+        return self.inner.notices(after, limit)
+
+    def notices_of(self, client_id: str) -> Reply[Sequence[Notice]]:
+        self._check()
+        return self.inner.notices_of(client_id)
+
+    def orphans(self) -> Orphans | None:
+        return self.inner.orphans()
+
     def sweep(self, now: float) -> bool:
         self.sweeps.append(now)
         self._check()
@@ -321,6 +363,20 @@ class Late:
             return self._never(self.error)
         return self._later(self.inner.look(client_id, now))
 
+    def clients(
+        self, prefix: str, after: str, connected: bool | None, limit: int, now: float
+    ) -> asyncio.Future[ClientList]:
+        return self._later(self.inner.clients(prefix, after, connected, limit, now))
+
+    def notices(self, after: int, limit: int) -> asyncio.Future[NoticeList]:
+        return self._later(self.inner.notices(after, limit))
+
+    def notices_of(self, client_id: str) -> asyncio.Future[Sequence[Notice]]:
+        return self._later(self.inner.notices_of(client_id))
+
+    def orphans(self) -> Orphans | None:
+        return self.inner.orphans()
+
     def answer(self, place: int = 0) -> None:
         """Let one answer arrive."""
         self.waiting.pop(place)()
@@ -358,6 +414,10 @@ class Deaf:
         self.commit = inner.commit
         self.read = inner.read
         self.look = inner.look
+        self.clients = inner.clients
+        self.notices = inner.notices
+        self.notices_of = inner.notices_of
+        self.orphans = inner.orphans
         self.sweep = inner.sweep
         self.ready = inner.ready
         self.close = inner.close

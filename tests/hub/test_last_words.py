@@ -42,6 +42,7 @@ class TestWhileItIsConnected:
         page = stage.connect(stage.create(seconds=60))
         token = stage.create(seconds=600)
         stage.hub.posted(stage.hub.verify(token), "p", FreshToken(token))
+        stage.clock.turn()
         assert page.last == TokenAccepted(expires_in=600)
 
     def test_what_is_no_id_ends_the_connection(self, stage: Stage) -> None:

@@ -197,6 +197,7 @@ class TestFreshTokens:
         page = stage.connect(stage.create(seconds=60))
         self.answer_pings(stage, page, 50)
         page.say("token", token=stage.create(seconds=600))
+        stage.clock.turn()
         assert page.last == TokenAccepted(expires_in=600)
         self.answer_pings(stage, page, 599)
         assert page.connected

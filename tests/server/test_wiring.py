@@ -121,7 +121,7 @@ def test_a_server_serves_on_a_free_port_and_ends() -> None:
             assert running.url.startswith("http://127.0.0.1:")
             port = int(running.url.rpartition(":")[2])
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET /health HTTP/1.1\r\n\r\n")
+            writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             assert await reader.readuntil(b'{"status":"ok"}')
             with pytest.raises(ConfigurationError, match=r"cannot be served: .*in use"):
                 async with server(f"127.0.0.1:{port}"):

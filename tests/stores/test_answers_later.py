@@ -6,7 +6,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pushline.stores.base import ChannelState, Event, Operation, Outcome, Read, StoreOptions
+from pushline.stores.base import (
+    ChannelState,
+    ClientList,
+    Event,
+    Notice,
+    NoticeList,
+    Operation,
+    Orphans,
+    Outcome,
+    Read,
+    StoreOptions,
+)
 from pushline.stores.memory import MemoryStore
 from pushline.testing.stores import StoreConformance
 
@@ -33,6 +44,20 @@ class LateStore:
 
     def look(self, client_id: str, now: float) -> asyncio.Future[ChannelState | None]:
         return self._later(self._store.look(client_id, now))
+
+    def clients(
+        self, prefix: str, after: str, connected: bool | None, limit: int, now: float
+    ) -> asyncio.Future[ClientList]:
+        return self._later(self._store.clients(prefix, after, connected, limit, now))
+
+    def notices(self, after: int, limit: int) -> asyncio.Future[NoticeList]:
+        return self._later(self._store.notices(after, limit))
+
+    def notices_of(self, client_id: str) -> asyncio.Future[Sequence[Notice]]:
+        return self._later(self._store.notices_of(client_id))
+
+    def orphans(self) -> Orphans | None:
+        return self._store.orphans()
 
     def sweep(self, now: float) -> bool:
         return self._store.sweep(now)

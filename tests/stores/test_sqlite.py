@@ -25,7 +25,7 @@ from pushline.stores.base import (
     Store,
     StoreOptions,
 )
-from pushline.stores.sqlite import DATABASE, SqliteStore
+from pushline.stores.sqlite import DATABASE, SCHEMA_VERSION, SqliteStore
 from pushline.testing.stores import NOW, RestartingStoreConformance, StoreConformance
 
 
@@ -72,11 +72,11 @@ class TestOpening:
         with pytest.raises(ConfigurationError) as refused:
             SqliteStore(disk.path)
         assert str(refused.value) == (
-            f"{disk.path} was made by another version of Pushline (schema 99, this one reads 2). "
+            f"{disk.path} was made by another version of Pushline (schema 99, this one reads 3). "
             "Run that version, or choose another --data-dir."
         )
         connection = apsw.Connection(str(disk.path))
-        connection.pragma("user_version", 2)
+        connection.pragma("user_version", SCHEMA_VERSION)
         connection.close()
         disk.open()
 

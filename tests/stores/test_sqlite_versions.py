@@ -12,7 +12,7 @@ from pushline.errors import ConfigurationError
 from pushline.messages import Append, Policy
 from pushline.protocol.tokens import Claims
 from pushline.stores import sqlite
-from pushline.stores.base import ChannelState, Connect, Connected, Repeated
+from pushline.stores.base import ChannelState, Connect, Connected, Repeated, Settle
 from pushline.stores.sqlite import DATABASE, SCHEMA_VERSION, SqliteStore
 from pushline.testing.stores import NOW
 
@@ -139,7 +139,7 @@ def test_version_1_comes_out_as_live_channels_messages_and_keys(path: Path) -> N
 
 @pytest.mark.parametrize("step", ["begun", "done but for its version"])
 def test_a_step_that_was_interrupted_is_done_again(path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    first, second = sqlite._STEPS
+    first, second, *others = sqlite._STEPS
 
     def interrupted(connection: apsw.Connection) -> None:
         if step != "begun":
@@ -148,7 +148,7 @@ def test_a_step_that_was_interrupted_is_done_again(path: Path, monkeypatch: pyte
         raise apsw.IOError("the power went")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite, "_STEPS", (first, interrupted))
+        patch.setattr(sqlite, "_STEPS", (first, interrupted, *others))
         with pytest.raises(ConfigurationError, match="the power went"):
             SqliteStore(path)
     assert version(path)[0] == 1
@@ -170,6 +170,27 @@ def test_no_room_for_it_is_told_in_a_sentence_and_leaves_what_is_there(
         "Mend that, or choose another --data-dir."
     )
     check(SqliteStore(path))
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_who_held_a_place_in_an_older_version_has_the_grace_to_come_back(path: Path, step: int) -> None:
+    if step == 2:
+        connection = apsw.Connection(str(path))
+        sqlite._STEPS[1](connection)
+        assert connection.pragma("user_version") == 2
+        connection.close()
+    store = SqliteStore(path)
+    orphans = store.orphans()
+    assert orphans is not None
+    assert orphans.connections == [("ann", (FIRST + 5,))]
+    assert orphans.notices == []
+    assert store.commit([Settle("ann", (FIRST + 5,), tell=True)], NOW) == [None]  # nobody was told that she is there
+    claims = Claims("ann", FIRST, int(NOW + 60), Policy.REPLACE)
+    (connected,) = store.commit([Connect(claims, "another", None, tell=True)], NOW)
+    assert isinstance(connected, Connected)
+    assert connected.notice is not None
+    assert connected.notice.connected
+    store.close()
 
 
 def test_a_new_database_has_this_version_and_can_shrink(tmp_path: Path) -> None:

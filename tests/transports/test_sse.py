@@ -165,6 +165,9 @@ class TestTheAnswer(SseCase):
             "vary": "Origin, Accept",
             "cache-control": "no-store, no-transform",
             "x-accel-buffering": "no",
+            "x-content-type-options": "nosniff",
+            "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+            "referrer-policy": "no-referrer",
             "connection": "close",
         }
         assert len(head.header_list) == len(head.headers)
@@ -233,6 +236,7 @@ class TestEvents(SseCase):
         self.clock.advance(INTERVAL)
         assert far.take() == b'event: ping\ndata: {"type":"ping"}\n\n'
         far.say(FreshToken(self.create(seconds=60)))
+        self.clock.turn()
         assert far.take() == b'event: token\ndata: {"type":"token","expires_in":60}\n\n'
 
     def test_only_messages_move_the_last_event_id(self) -> None:
@@ -396,6 +400,7 @@ class TestWhatThePageSays(SseCase):
         far = self.listening(self.create(seconds=30))
         self.clock.advance(10)
         far.say(FreshToken(self.create(seconds=600)))
+        self.clock.turn()
         assert far.receive() == [TokenAccepted(expires_in=600)]
         self.clock.advance(21)
         assert self.connections() == 1

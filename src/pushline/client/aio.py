@@ -12,7 +12,7 @@ from yarl import URL
 from pushline.client import requests
 from pushline.client.endpoint import Endpoint
 from pushline.client.requests import ApiRequest, ApiResponse, Item, SendOptions
-from pushline.client.results import ClientState, SendResult, TargetResult
+from pushline.client.results import CallbackList, ClientList, ClientState, SendResult, TargetResult
 from pushline.client.retry import Tries
 from pushline.messages import DEFAULT_DURATION_MINUTES
 
@@ -50,6 +50,28 @@ class AsyncClient:
     async def get_client(self, client_id: str) -> ClientState:
         """Look up the channel of ``client_id``: see :meth:`pushline.Client.get_client`."""
         return requests.parse_client(await self._ask(requests.get_client(client_id)))
+
+    async def list_clients(
+        self, *, connected: bool | None = None, prefix: str = "", after: str | None = None, limit: int = 100
+    ) -> ClientList:
+        """List the client ids that have a channel: see :meth:`pushline.Client.list_clients`."""
+        return requests.parse_list(await self._ask(requests.list_clients(connected, prefix, after or "", limit)))
+
+    async def disconnect(self, client_id: str) -> None:
+        """End the connections of ``client_id``: see :meth:`pushline.Client.disconnect`."""
+        requests.parse_done(await self._ask(requests.disconnect(client_id)))
+
+    async def revoke(self, client_id: str) -> None:
+        """Make every token of ``client_id`` void: see :meth:`pushline.Client.revoke`."""
+        requests.parse_done(await self._ask(requests.revoke(client_id)))
+
+    async def list_callbacks(self, *, after: str | None = None, limit: int = 100) -> CallbackList:
+        """List what the application was not told yet: see :meth:`pushline.Client.list_callbacks`."""
+        return requests.parse_callbacks(await self._ask(requests.list_callbacks(after or "", limit)))
+
+    async def retry_callbacks(self, client_id: str | None = None) -> int:
+        """Have sent again what was given up: see :meth:`pushline.Client.retry_callbacks`."""
+        return requests.parse_retried(await self._ask(requests.retry_callbacks(client_id)))
 
     async def close(self) -> None:
         """Close the connections. A later call opens new ones."""

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from pushline.client.results import ClientState, SendResult, TargetResult
+from pushline.client.results import CallbackList, ClientList, ClientState, SendResult, TargetResult
 from pushline.errors import RequestRefused
 
 # The client id travels in the query: proxies decode `%2F` in a path, and URL libraries fold `.` and `..` there.
@@ -109,6 +109,35 @@ def get_client(client_id: str) -> ApiRequest:
     return ApiRequest("GET", _CLIENT, {"client_id": client_id}, repeatable=True)
 
 
+def list_clients(connected: bool | None, prefix: str, after: str, limit: int) -> ApiRequest:
+    """List client ids (contract, A4)."""
+    query = {"prefix": prefix, "after": after, "limit": str(limit)}
+    if connected is not None:
+        query["connected"] = "true" if connected else "false"
+    return ApiRequest("GET", "/v1/clients", query, repeatable=True)
+
+
+def disconnect(client_id: str) -> ApiRequest:
+    """End the connections of a client id (contract, A4)."""
+    return ApiRequest("POST", f"{_CLIENT}/disconnect", {"client_id": client_id})
+
+
+def revoke(client_id: str) -> ApiRequest:
+    """Make the tokens of a client id void (contract, A4)."""
+    return ApiRequest("DELETE", _CLIENT, {"client_id": client_id})
+
+
+def list_callbacks(after: str, limit: int) -> ApiRequest:
+    """List what the application was not told yet."""
+    return ApiRequest("GET", "/v1/callbacks", {"after": after or "0", "limit": str(limit)}, repeatable=True)
+
+
+def retry_callbacks(client_id: str | None) -> ApiRequest:
+    """Have sent again what was given up."""
+    query = {} if client_id is None else {"client_id": client_id}
+    return ApiRequest("POST", "/v1/callbacks/retry", query, repeatable=True)
+
+
 def send_many(items: Iterable[Item]) -> ApiRequest:
     """Send a batch (contract, A3). It may be repeated when every item has a key."""
     messages = [_with_text(item) for item in items]
@@ -139,6 +168,35 @@ def parse_sent_many(response: ApiResponse) -> list[TargetResult]:
 def parse_client(response: ApiResponse) -> ClientState:
     """The state of a channel."""
     return _parse(response, ClientState)
+
+
+def parse_list(response: ApiResponse) -> ClientList:
+    """Some client ids."""
+    return _parse(response, ClientList)
+
+
+def parse_callbacks(response: ApiResponse) -> CallbackList:
+    """Some callbacks."""
+    return _parse(response, CallbackList)
+
+
+def parse_retried(response: ApiResponse) -> int:
+    """How many callbacks are sent again."""
+    return _parse(response, _Retried).retried
+
+
+def parse_done(response: ApiResponse) -> None:
+    """It is done."""
+    if response.status != 204:
+        _parse(response, _Nothing)
+
+
+class _Retried(msgspec.Struct):
+    retried: int
+
+
+class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    done: None
 
 
 class _Channel(msgspec.Struct):

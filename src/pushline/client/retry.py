@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Final
 
 from pushline.client.requests import ApiRequest
@@ -10,6 +11,7 @@ from pushline.errors import Unreachable
 
 # Together half a second: what a restart of the server takes, and not what a user who waits notices.
 PAUSES: Final = (0.1, 0.4)
+_OBJECT: Final = re.compile(r"^<[^>]*>: ")
 
 
 class Tries:
@@ -47,7 +49,8 @@ def _reason(error: Exception) -> str:
         return str(error.strerror)
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    text = _OBJECT.sub("", " ".join(str(error).split()))  # urllib3 1.26 puts one before its words
+    return text.rstrip(".") or type(error).__name__
 
 
 def _inside(error: Exception) -> Exception | None:

@@ -13,7 +13,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError
 from pushline.client import requests
 from pushline.client.endpoint import Endpoint
 from pushline.client.requests import ApiRequest, ApiResponse, Item, SendOptions
-from pushline.client.results import ClientState, SendResult, TargetResult
+from pushline.client.results import CallbackList, ClientList, ClientState, SendResult, TargetResult
 from pushline.client.retry import Tries
 from pushline.messages import DEFAULT_DURATION_MINUTES
 
@@ -74,6 +74,32 @@ class Client:
         Raises :class:`RequestRefused` with the code ``no_channel`` when no token of it is good now.
         """
         return requests.parse_client(self._ask(requests.get_client(client_id)))
+
+    def list_clients(
+        self, *, connected: bool | None = None, prefix: str = "", after: str | None = None, limit: int = 100
+    ) -> ClientList:
+        """Return the client ids that have a channel, in order, at most ``limit`` of them (contract, A4).
+
+        Only those whose page is ``connected``, or is not, if that is given, and that begin with ``prefix``. The result
+        has ``next``: call again with that as ``after`` until it is None.
+        """
+        return requests.parse_list(self._ask(requests.list_clients(connected, prefix, after or "", limit)))
+
+    def disconnect(self, client_id: str) -> None:
+        """End the connections of ``client_id`` (contract, A4). Its tokens stay good: a new page may connect."""
+        requests.parse_done(self._ask(requests.disconnect(client_id)))
+
+    def revoke(self, client_id: str) -> None:
+        """Make every token of ``client_id`` void, and end its connections (contract, A4). Its channel ends."""
+        requests.parse_done(self._ask(requests.revoke(client_id)))
+
+    def list_callbacks(self, *, after: str | None = None, limit: int = 100) -> CallbackList:
+        """Return what the application was not told yet of who is there, oldest first, at most ``limit`` of that."""
+        return requests.parse_callbacks(self._ask(requests.list_callbacks(after or "", limit)))
+
+    def retry_callbacks(self, client_id: str | None = None) -> int:
+        """Have sent again what was given up, of one client id or of all. Returns how much that is."""
+        return requests.parse_retried(self._ask(requests.retry_callbacks(client_id)))
 
     def close(self) -> None:
         """Close the connections. A later call opens new ones."""

@@ -10,7 +10,7 @@ import msgspec
 
 from pushline.errors import Problem, StoreError, StoreFull
 from pushline.http.bodies import Bad, Item, channel_of, items_of, number_of
-from pushline.http.keys import ApiKeys
+from pushline.http.keys import SEND, ApiKeys
 from pushline.http.request import Request
 from pushline.http.responses import Later, Pending, json_response, problem_response
 from pushline.http.values import Response
@@ -42,6 +42,7 @@ class Api:
     def __init__(self, hub: Hub, keys: ApiKeys, *, max_message_bytes: int) -> None:
         self._hub = hub
         self._keys = keys
+        self._limited = keys.limits_sends
         self._max_message_bytes = max_message_bytes
 
     # -- A1 ----------------------------------------------------------------------------------------------------
@@ -62,12 +63,14 @@ class Api:
 
     def send_message(self, request: Request, encoded_client_id: bytes) -> Pending:
         """``POST /v1/clients/{client_id}/messages``: the body is the message. The hot path."""
-        self._keys.check(request)
+        key_shown = self._keys.check(request, SEND)
         parameters = request.parameters("client_id", "ttl", "wait") if request.query else {}
         client_id = client_id_in(encoded_client_id, parameters)
         ttl = _ttl_of(parameters["ttl"]) if "ttl" in parameters else None
         data = request.body
         self._check_message(data)
+        if self._limited:
+            self._keys.spend(key_shown, 1)
         key = _key_of(request.idempotency_key) if request.idempotency_key else None
         if "wait" in parameters:
             seconds = _wait_of(parameters["wait"])
@@ -97,7 +100,7 @@ class Api:
 
     def send_messages(self, request: Request) -> Pending | bytes:
         """``POST /v1/messages``: many messages to many client ids; a bad item fails alone."""
-        self._keys.check(request)
+        key_shown = self._keys.check(request, SEND)
         request.parameters()
         items = items_of(request.body)
         answer = _BatchAnswer()
@@ -106,6 +109,8 @@ class Api:
             self._add(item, answer, appends)
         if not appends:
             return answer.finished()
+        if self._limited:
+            self._keys.spend(key_shown, len(appends))
         for append in appends:
             self._hub.send(append, answer.sent, answer.item_failed)
         return answer

@@ -9,6 +9,7 @@ from typing import Final
 from pushline.errors import Problem
 from pushline.http.api import MAX_BATCH_BYTES, MAX_CHANNEL_BODY_BYTES, Api
 from pushline.http.clients import Clients
+from pushline.http.legacy import DevWire
 from pushline.http.operations import Operations
 from pushline.http.page import CORS, PREFLIGHT, Script
 from pushline.http.request import Request
@@ -26,7 +27,19 @@ _PAGES: Final = b"/_ah/channel/"
 class App:
     """Everything that HTTP can ask, but for the address that pages connect to (``pushline.transports.door``)."""
 
-    def __init__(self, api: Api, clients: Clients, operations: Operations, *, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        api: Api,
+        clients: Clients,
+        operations: Operations,
+        *,
+        max_message_bytes: int,
+        dev_wire: DevWire | None = None,
+        public: bool = False,
+        open_metrics: bool = False,
+    ) -> None:
+        """``public``: the application's API is elsewhere (``--api-listen``); ``open_metrics``: here without a key."""
+        self._public = public
         self._api = api
         self._clients = clients
         self._max_message_bytes = max_message_bytes
@@ -35,12 +48,20 @@ class App:
             b"/": {b"GET": operations.help},
             b"/health": {b"GET": operations.health},
             b"/ready": {b"GET": operations.ready},
-            b"/metrics": {b"GET": operations.metrics},
+            b"/metrics": {b"GET": operations.open_metrics if open_metrics else operations.metrics},
+            b"/v1/clients": {b"GET": clients.list},
+            b"/v1/callbacks": {b"GET": clients.callbacks},
+            b"/v1/callbacks/retry": {b"POST": clients.retry_callbacks},
             b"/v1/channels": {b"POST": api.create_channel},
             b"/v1/messages": {b"POST": api.send_messages},
             b"/_ah/channel/jsapi": {b"GET": Script("jsapi.js").get, b"OPTIONS": _preflight},
             b"/_ah/channel/pushline.mjs": {b"GET": Script("pushline.mjs").get, b"OPTIONS": _preflight},
         }
+        if public:
+            for path in [path for path in self._routes if path == b"/metrics" or path.startswith(b"/v1/")]:
+                del self._routes[path]
+        if dev_wire is not None:
+            self._routes[b"/_ah/channel/dev"] = {b"GET": dev_wire.get, b"OPTIONS": _preflight}
 
     def body_limit(self, path: bytes) -> int:
         """How many bytes of body a request to ``path`` may have; more is read over and refused."""
@@ -62,15 +83,21 @@ class App:
             if request.content_encoding and request.content_encoding.lower() != b"identity":
                 name = request.content_encoding.decode("latin-1")
                 raise Problem("unsupported_encoding", f"The Content-Encoding `{name}` is not known here.")
-            if path.startswith(_CLIENTS):
+            if path.startswith(_CLIENTS) and not self._public:
                 client_id, _, rest = path[len(_CLIENTS) :].partition(b"/")
                 if client_id and rest == b"messages":
                     if request.method != b"POST":
                         return _not_allowed(request, "POST")
                     return self._api.send_message(request, client_id)
+                if client_id and rest == b"disconnect":
+                    if request.method != b"POST":
+                        return _not_allowed(request, "POST")
+                    return self._clients.disconnect(request, client_id)
                 if client_id and len(path) == len(_CLIENTS) + len(client_id):
+                    if request.method == b"DELETE":
+                        return self._clients.revoke(request, client_id)
                     if request.method not in (b"GET", b"HEAD"):
-                        return _not_allowed(request, "HEAD, GET")
+                        return _not_allowed(request, "HEAD, GET, DELETE")
                     return self._clients.get(request, client_id)
             methods = self._routes.get(path)
             if methods is None:

@@ -8,18 +8,25 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pushline.errors import Problem
-from pushline.http.keys import ApiKeys
+from pushline.admission import Tally
+from pushline.errors import Problem, StoreError
+from pushline.http.keys import METRICS, ApiKeys
 from pushline.http.request import Request
 from pushline.http.responses import json_response
 from pushline.http.values import Response
 from pushline.hub import Hub
+from pushline.stores.base import NoticeList
 
 _HELP = b"""Pushline pushes messages from a web application to browser pages, in real time.
 
   POST /v1/channels                        {"client_id": "ann"}  -> a token, for a page of ann
   POST /v1/clients/{client_id}/messages    the body is the message
   GET  /v1/clients/{client_id}             its connections, what is queued and acknowledged
+  GET  /v1/clients                         the client ids that have a channel (?connected=true&prefix=...)
+  POST /v1/clients/{client_id}/disconnect  ends its connections
+  DELETE /v1/clients/{client_id}           makes its tokens void as well
+  GET  /v1/callbacks                       what your application was not told yet of who is there
+  POST /v1/callbacks/retry                 tells it what was given up
   POST /v1/messages                        {"messages": [{"to": "ann", "data": "hello"}]}
   GET  /health  /ready  /metrics
 
@@ -34,11 +41,11 @@ Addresses under /v1 and /metrics take `Authorization: Bearer <API key>`.
 class Operations:
     """The handlers."""
 
-    def __init__(self, hub: Hub, keys: ApiKeys) -> None:
+    def __init__(self, hub: Hub, keys: ApiKeys, tally: Tally | None = None) -> None:
         self._hub = hub
         self._keys = keys
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_HubCollector(hub))
+        self._registry.register(_HubCollector(hub, tally or Tally()))
 
     def help(self, request: Request) -> Response:
         """``GET /``: what there is."""
@@ -56,15 +63,20 @@ class Operations:
 
     def metrics(self, request: Request) -> Response:
         """``GET /metrics``: counters in the text format of Prometheus."""
-        self._keys.check(request)
+        self._keys.check(request, METRICS)
+        return self.open_metrics(request)
+
+    def open_metrics(self, request: Request) -> Response:
+        """The same without a key, on an address that only the operator reaches (``--api-listen``)."""
         return Response(200, "text/plain; version=0.0.4; charset=utf-8", generate_latest(self._registry))
 
 
 class _HubCollector(Collector):
     """Reads the hub's plain counters when Prometheus asks: counting costs the hot path an addition, no more."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, tally: Tally) -> None:
         self._hub = hub
+        self._tally = tally
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, as they are now."""
@@ -92,6 +104,42 @@ class _HubCollector(Collector):
             "Commits of the store, by outcome",
             outcome={"kept": now.commits - now.commits_failed, "failed": now.commits_failed},
         )
+        yield _by(
+            "pushline_callbacks",
+            "Callbacks that were posted, by what became of them",
+            outcome={
+                "accepted": now.callbacks_accepted,
+                "no_handler": now.callbacks_no_handler,
+                "failed": now.callbacks_failed,
+            },
+        )
+        yield CounterMetricFamily(
+            "pushline_callbacks_given_up", "Callbacks that failed for too long", value=now.callbacks_given_up
+        )
+        away = self._tally
+        yield _by(
+            "pushline_turned_away",
+            "What was refused or cut off by a limit, by the reason",
+            reason={
+                "request_timeout": away.timeouts,
+                "too_many_connections": away.connections_refused,
+                "unauthorized": away.attempts_failed,
+                "too_many_attempts": away.attempts_limited,
+                "forbidden": away.forbidden,
+                "too_many_sends": away.sends_limited,
+            },
+        )
+        outbox: list[NoticeList] = []
+        self._hub.list_notices(0, 0, outbox.append, _nothing)
+        for found in outbox:  # none from a store that answers later
+            family = GaugeMetricFamily("pushline_callbacks_kept", "Callbacks that were not accepted", labels=["state"])
+            family.add_metric(["waiting"], found.waiting)
+            family.add_metric(["given_up"], found.given_up)
+            yield family
+
+
+def _nothing(error: StoreError) -> None:
+    """The store does not say."""
 
 
 def _by(name: str, documentation: str, **label: dict[str, int]) -> CounterMetricFamily:

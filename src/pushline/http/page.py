@@ -74,7 +74,6 @@ class Script:
             ("ETag", self._etag),
             ("Cache-Control", "no-cache"),
             ("Cross-Origin-Resource-Policy", "cross-origin"),
-            ("X-Content-Type-Options", "nosniff"),
             *CORS,
         )
         self._found = Response(200, "text/javascript; charset=utf-8", body, headers)

@@ -15,6 +15,8 @@ class Request:
     path: bytes = b""
     query: bytes = b""
     body: bytes = b""
+    address: str = ""
+    """Who asks: an IP address, "" for a Unix socket."""
     accept: bytes = b""
     authorization: bytes = b""
     connection: bytes = b""
@@ -32,6 +34,7 @@ class Request:
     sec_websocket_version: bytes = b""
     transfer_encoding: bytes = b""
     upgrade: bytes = b""
+    x_forwarded_for: bytes = b""
 
     def parameters(self, *known: str) -> dict[str, str]:
         """The query's parameters. Raises :class:`Problem` for one that is not ``known``, twice there or not UTF-8."""
@@ -58,6 +61,7 @@ HEADERS: Final = {
     b"sec-websocket-version": "sec_websocket_version",
     b"transfer-encoding": "transfer_encoding",
     b"upgrade": "upgrade",
+    b"x-forwarded-for": "x_forwarded_for",
 }
 """The headers that are read, by their lower-case names, and the attributes of :class:`Request` that hold them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -10,7 +11,7 @@ from typing import Final
 import msgspec
 
 from pushline.errors import Problem
-from pushline.http.values import Headers, Response
+from pushline.http.values import Headers, Response, TooMany
 from pushline.protocol.codes import PROBLEMS
 
 # What RFC 9110 wants said along with a status.
@@ -21,8 +22,16 @@ _BESIDES: Final[dict[int, Headers]] = {
         ("Connection", "Upgrade"),
         ("Sec-WebSocket-Version", "13"),
     ),
+    HTTPStatus.TOO_MANY_REQUESTS: (("Retry-After", "5"),),
     HTTPStatus.SERVICE_UNAVAILABLE: (("Retry-After", "2"),),
 }
+_SAFE: Final = (
+    "X-Content-Type-Options: nosniff",
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy: no-referrer",
+)
+"""On every answer that a browser might show: none of them is a page, and none may become one."""
+
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -81,7 +90,10 @@ def problem_response(problem: Problem, headers: Headers = ()) -> Response:
         "detail": problem.detail,
         "code": kind.code,
     }
-    headers = (*_BESIDES.get(kind.status, ()), *headers)
+    besides = _BESIDES.get(kind.status, ())
+    if isinstance(problem, TooMany):
+        besides = (("Retry-After", str(math.ceil(problem.retry_after))),)
+    headers = (*besides, *headers)
     return Response(kind.status, "application/problem+json", msgspec.json.encode(body), headers)
 
 
@@ -136,9 +148,10 @@ class Encoder:
 
     def _head(self, response: Response, more: list[str]) -> bytes:
         self.tell_time()
-        lines = [f"HTTP/1.1 {response.status} {_PHRASES[response.status]}", f"Date: {self._date}"]
+        lines = [f"HTTP/1.1 {response.status} {response.reason or _PHRASES[response.status]}", f"Date: {self._date}"]
         if response.content_type:
             lines.append(f"Content-Type: {response.content_type}")
+        lines += _SAFE
         lines += [f"{name}: {value}" for name, value in response.headers]
         if not any(name == "Cache-Control" for name, _ in response.headers):
             lines.append("Cache-Control: no-store")

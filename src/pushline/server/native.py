@@ -10,12 +10,18 @@ from typing import Final, cast
 
 import httptools
 
-from pushline.clock import Clock
+from pushline.admission import RETRY_MS, Crowd, Tally
+from pushline.clock import Clock, Timer
 from pushline.errors import Problem
 from pushline.http.app import App, cors
+from pushline.http.page import refusal
 from pushline.http.request import HEADERS, Request
 from pushline.http.responses import Encoder, Later, Pending, problem_response
-from pushline.http.values import Response
+from pushline.http.values import Response, TooMany
+from pushline.protocol.codes import TOO_MANY
+from pushline.protocol.values import Close
+from pushline.server.proxies import DIRECT, Proxies, ProxyHeader, address_of
+from pushline.server.strict import examine, path_of
 from pushline.transports.base import Door, Stream
 from pushline.transports.door import CONNECT
 from pushline.transports.door import answer as door_answer
@@ -28,17 +34,31 @@ MAX_HEADER_BYTES: Final = 16 << 10
 MAX_PIPELINED: Final = 1024
 BACKLOG: Final = 4096
 LINGER_SECONDS: Final = 2.0
+REQUEST_SECONDS: Final = 30.0
+IDLE_SECONDS: Final = 75.0
+LOOK_SECONDS: Final = 1.0
+"""How often connections are looked at for those that take too long."""
+
+_EXAMINED: Final = (b"connection", b"transfer-encoding", b"upgrade")
+"""A request that has one of these is looked at more closely."""
 
 # Header names come in a few spellings; each of these costs one look-up, any other one more.
 _ATTRIBUTES: Final[dict[bytes, str]] = {
     spelling: attribute
     for name, attribute in (HEADERS | {b"user-agent": ""}).items()
+    if name not in _EXAMINED
     for spelling in (name, name.title())
 }
 
 
 _HOP: Final = (b"connection", b"expect", b"upgrade")
+_NO_HOST: Final = b"\0"
+_SLASH: Final = ord("/")
+_HASH: Final = ord("#")
 _READING: Final = 0
+_NOTHING: Final = -1
+"""So many bytes of a request are here while there is none."""
+
 _REFUSED: Final = 1  # nothing more is read; earlier requests still get their answers
 _ENDED: Final = 2
 
@@ -61,10 +81,32 @@ class _TakenOver(Exception):
 class NativeFront:
     """Makes the protocol of each connection, and writes what a turn of the loop has answered."""
 
-    def __init__(self, app: App, door: Door, clock: Clock) -> None:
+    def __init__(
+        self,
+        app: App,
+        door: Door,
+        clock: Clock,
+        *,
+        request_seconds: float = REQUEST_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+        proxies: Proxies = DIRECT,
+        crowd: Crowd | None = None,
+        tally: Tally | None = None,
+    ) -> None:
+        """``request_seconds``: in which a request has to be there whole; ``idle_seconds``: without one.
+
+        ``proxies`` are believed about whom they speak for; ``crowd`` counts who is here; ``tally`` what went wrong.
+        """
         self.app = app
         self.door = door
         self.clock = clock
+        self.request_seconds = request_seconds
+        self.idle_seconds = idle_seconds
+        self.proxies = proxies
+        self.crowd = crowd or Crowd()
+        self.tally = tally or Tally()
+        self.left = self.crowd.leave
+        self._look_timer: Timer | None = None
         self.encoder = Encoder(clock.now)
         self.encode = self.encoder.encode
         self.tell_time = self.encoder.tell_time
@@ -78,6 +120,21 @@ class NativeFront:
         self.closed = True
         for connection in list(self.connections):
             connection.close()
+
+    def add(self, connection: HttpConnection) -> None:
+        """A peer has connected: from now on it is looked at."""
+        self.connections.add(connection)
+        if self._look_timer is None:
+            self._look_timer = self.clock.call_later(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """One timer for all connections, and nothing on the way of a request: who is late is found by looking."""
+        self._look_timer = None
+        now = self.clock.monotonic()
+        for connection in list(self.connections):
+            connection.look(now)
+        if self.connections:
+            self._look_timer = self.clock.call_later(LOOK_SECONDS, self._look)
 
     def connection(self) -> asyncio.Protocol:
         """The protocol of a new connection: a factory for ``loop.create_server``."""
@@ -99,18 +156,27 @@ class HttpConnection:
     """One HTTP connection, until it ends or becomes a WebSocket. To the loop it is an :class:`asyncio.Protocol`."""
 
     __slots__ = (
+        "_address",
         "_body",
         "_body_bytes",
         "_body_limit",
+        "_close",
+        "_crowded",
         "_front",
         "_full",
         "_header_bytes",
+        "_host",
         "_out",
         "_parser",
         "_phase",
+        "_proxied",
         "_request",
+        "_seen",
+        "_seen_idle",
+        "_since",
         "_transport",
         "_unfinished",
+        "_unread",
         "_url",
         "_waiting",
     )
@@ -126,16 +192,45 @@ class HttpConnection:
         self._out: list[bytes] = []
         self._phase = _READING
         self._full = False
+        self._close = False
+        self._host = _NO_HOST  # the last one that was examined: mostly it is the next one as well
+        self._address = ""
+        self._proxied = False
+        self._crowded = False
         self.on_message_begin()
+        self._unfinished = _NOTHING
+        self._seen = self._request
+        self._seen_idle = True
+        self._unread = 0
+        self._since = front.clock.monotonic()
 
     # -- the loop's side ---------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer connected."""
+        front = self._front
         self._transport = cast("asyncio.Transport", transport)
-        self._front.connections.add(self)
-        if self._front.closed:  # it was accepted while the listener was closing
+        front.add(self)
+        peer = address_of(self._transport)
+        self._proxied = front.proxies.trusts(peer)
+        if self._proxied:  # whom it speaks for is not known yet
+            transport.set_protocol(cast("asyncio.BaseProtocol", ProxyHeader(self, self._transport)))
+        else:
+            self._address = peer
+        self._crowded = not front.crowd.enter(self._address)
+        if front.closed:  # it was accepted while the listener was closing
             self.close()
+        elif self._crowded and front.crowd.packed(self._address):
+            front.tally.connections_refused += 1
+            self._transport.abort()
+
+    def speaks_for(self, address: str) -> None:
+        """A trusted proxy has said, ahead of all requests, for whom this connection is."""
+        crowd = self._front.crowd
+        crowd.leave(self._address)
+        self._address = address
+        self._proxied = False
+        self._crowded = not crowd.enter(address)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: answer every request that is complete, and write the answers that need no commit."""
@@ -200,9 +295,37 @@ class HttpConnection:
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone. What was asked is done all the same."""
         self._end()
+        self._front.crowd.leave(self._address)
         for pending in self._waiting:
             if isinstance(pending, Later):
                 pending.gone()
+
+    def look(self, now: float) -> None:
+        """End the connection when its peer takes too long: to ask, to read the answers, to ask again."""
+        if self._phase is _REFUSED:
+            return  # it has LINGER_SECONDS
+        front = self._front
+        request, idle = self._request, self._unfinished < 0
+        unread = self._transport.get_write_buffer_size()
+        changed = request is not self._seen or idle is not self._seen_idle or unread != self._unread
+        if changed or (self._waiting and not unread):
+            self._seen, self._seen_idle, self._unread = request, idle, unread
+            self._since = now
+            return
+        patient = idle and not unread and request.method != b""  # it has asked before
+        limit = front.idle_seconds if patient else front.request_seconds
+        if now - self._since < limit:
+            return
+        if not patient:
+            front.tally.timeouts += 1
+        if unread:
+            self._transport.abort()
+        elif not idle:
+            detail = f"The request was not there whole within {limit:g} seconds."
+            self._refuse(Problem("request_timeout", detail))
+            self._write()
+        else:
+            self._transport.close()
 
     def _end(self) -> None:
         self._phase = _ENDED
@@ -230,7 +353,10 @@ class HttpConnection:
             raise _Refusal(_headers_too_large())
         attribute = _ATTRIBUTES.get(name)
         if attribute is None:
-            attribute = HEADERS.get(name.lower())
+            name = name.lower()
+            attribute = HEADERS.get(name)
+            if name in _EXAMINED:
+                self._host = _NO_HOST
         request = self._request
         if attribute and not request.method:  # what trails the body is not looked at (RFC 9110, 6.5.1)
             before = getattr(request, attribute)
@@ -238,11 +364,20 @@ class HttpConnection:
 
     def on_headers_complete(self) -> None:
         request = self._request
-        request.method = self._parser.get_method()
-        url = self._url
-        if not url.startswith(b"/") and b"://" in url:  # an absolute address, as for a proxy (RFC 9112, 3.2.2)
-            url = b"/" + url.partition(b"://")[2].partition(b"/")[2]
+        parser = self._parser
+        request.method = parser.get_method()
+        self._close = not parser.should_keep_alive()
+        host, url = request.host, self._url
+        try:
+            if self._close or host != self._host:
+                examine(request, parser.get_http_version())
+                self._host = host
+            if url[0] != _SLASH or _HASH in url:
+                url = path_of(url, request)
+        except Problem as problem:
+            raise _Refusal(problem) from None
         request.path, _, request.query = url.partition(b"?")
+        request.address = self._front.proxies.client_of(request.x_forwarded_for) if self._proxied else self._address
         self._body_limit = self._front.app.body_limit(request.path)
         if request.expect and request.expect.lower() == b"100-continue" and not self._waiting:
             self._out.append(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -259,13 +394,16 @@ class HttpConnection:
             self._body += body
 
     def on_message_complete(self) -> None:
+        self._unfinished = _NOTHING
         if self._parser.should_upgrade():
             return  # the parser stops here: see `_upgraded`
         request = self._request
         request.body = self._body if type(self._body) is bytes else bytes(self._body)
         app = self._front.app
         answer: Response | bytes | Pending
-        if self._body_bytes > self._body_limit:
+        if self._crowded:
+            answer = self._refuse_crowded(request)
+        elif self._body_bytes > self._body_limit:
             answer = app.too_large(request)
         elif request.path == CONNECT:
             answer = self._connect(request)
@@ -273,7 +411,7 @@ class HttpConnection:
             answer = app.handle(request)
         if isinstance(answer, Later) and answer.response is not None:
             answer = answer.response  # it came sooner than it might have
-        close = not self._parser.should_keep_alive()
+        close = self._close
         head = request.method == b"HEAD"
         if isinstance(answer, Pending):
             pending = answer
@@ -292,6 +430,16 @@ class HttpConnection:
         self._waiting.append(pending)
         if len(self._waiting) == MAX_PIPELINED:
             self._regulate()
+
+    def _refuse_crowded(self, request: Request) -> Response:
+        """More connections are here than may be: this one ends with its first answer."""
+        front = self._front
+        front.tally.connections_refused += 1
+        self._close = True
+        if request.path == CONNECT:
+            return refusal(Close(TOO_MANY, front.crowd.moment(front.clock.monotonic())))
+        detail = "There are more connections than may be, in all or from this address: use fewer."
+        return problem_response(TooMany("too_many_connections", detail, RETRY_MS / 1000), cors(request.path))
 
     def _connect(self, request: Request) -> Response | Pending:
         answer = door_answer(self._front.door, request, self._transport, self._front.encoder)
@@ -373,28 +521,40 @@ class HttpConnection:
         else:
             # Answered as if it asked for nothing. The parser has passed over the body, if there is one, so a new one
             # reads the head without the question.
-            head = _plain_head(request, self._url, keep_alive=self._parser.should_keep_alive())
+            head = _plain_head(request, self._url, keep_alive=not self._close)
             self._parser = httptools.HttpRequestParser(self)
             self._parser.feed_data(head)
 
     def _switch(self, request: Request, rest: memoryview) -> None:
         try:
+            if request.transfer_encoding or request.content_length not in (b"", b"0"):
+                raise Problem("malformed_request", "A handshake has no body: what follows it are frames.")
             handshake = Handshake(request)
         except Problem as problem:
             self._refuse(problem)
             return
         websocket = WebSocketTransport(self._front.door, self._transport)
-        self._give_away(websocket)
+        self._give_away(websocket, request)
         websocket.start(handshake, request)
         if rest:
             websocket.data_received(bytes(rest))
 
     def _hand_over(self, stream: SseTransport, request: Request) -> None:
-        self._give_away(stream)
+        self._give_away(stream, request)
         stream.start(request)
 
-    def _give_away(self, stream: Stream) -> None:
+    def _give_away(self, stream: Stream, request: Request) -> None:
         """From now on the connection is a page's."""
+        front = self._front
+        crowd = front.crowd
+        if self._proxied:  # the page is somebody else than the proxy
+            crowd.leave(self._address)
+            self._crowded = not crowd.enter(request.address)
+        stream.left = front.left
+        stream.address = request.address
+        if self._crowded:
+            front.tally.connections_refused += 1
+            stream.retry = crowd.moment(front.clock.monotonic())
         self._write()
         transport = self._transport
         self._end()

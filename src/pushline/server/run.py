@@ -14,8 +14,8 @@ import uvloop
 
 from pushline import __version__, logs
 from pushline.errors import ConfigurationError
-from pushline.server.secrets import API_KEY, TOKEN_SECRET, Loaded, load
-from pushline.server.wiring import DataDir, Server
+from pushline.server.secrets import API_KEY, TOKEN_SECRET, WEBHOOK_SECRET, Loaded, load
+from pushline.server.wiring import UNIX, DataDir, Server
 from pushline.settings import Settings
 from pushline.stores import open_store
 from pushline.stores.base import Durability, Retention, Room, StoreOptions
@@ -32,19 +32,26 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     os.umask(0o077)  # messages and secrets are the owner's alone
     data_dir = DataDir(settings.data_dir)
     try:
-        api_key = load(API_KEY, os.environ, settings.data_dir, make=True)
-        secret = load(TOKEN_SECRET, os.environ, settings.data_dir, make=True)
-        uvloop.run(_serve(settings, api_key, secret, announce))
+        api_key, secret, webhook = _secrets(settings, make=True)
+        uvloop.run(_serve(settings, api_key, secret, webhook, announce))
     finally:
         data_dir.release()
 
 
-async def _serve(settings: Settings, api_key: Loaded, secret: Loaded, announce: Callable[[str], None]) -> None:
+async def _serve(
+    settings: Settings, api_key: Loaded, secret: Loaded, webhook: Loaded | None, announce: Callable[[str], None]
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     store = open_store(settings.store, store_options(settings))
     try:
-        server = Server(settings, store=store, api_keys=api_key.values, token_secrets=secret.values)
+        server = Server(
+            settings,
+            store=store,
+            api_keys=api_key.values,
+            token_secrets=secret.values,
+            webhook_secrets=webhook.values if webhook is not None else (),
+        )
 
         def signalled() -> None:
             if stop.is_set():
@@ -53,15 +60,35 @@ async def _serve(settings: Settings, api_key: Loaded, secret: Loaded, announce: 
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, signalled)
+
+        def renew() -> None:
+            try:
+                keys, secrets, _ = _secrets(settings, make=False)
+                server.renew(keys.values, secrets.values)
+            except ConfigurationError as error:
+                log.error("the secrets stay as they were", extra={"reason": str(error)})
+            else:
+                log.info("secrets read again", extra={"api_keys": len(keys.values), "secrets": len(secrets.values)})
+
+        loop.add_signal_handler(signal.SIGHUP, renew)
         async with server:
             _spare_the_collector()
-            announce(start_message(server.url, settings, api_key, secret))
+            announce(start_message(server.url, settings, api_key, secret, webhook, api_url=server.api_url))
             log.info("serving", extra={"url": server.url, "store": settings.store})
             await stop.wait()
             log.info("stopping", extra={"connections": server.hub.counters.connections})
     finally:
         store.close()
     log.info("stopped")
+
+
+def _secrets(settings: Settings, *, make: bool) -> tuple[Loaded, Loaded, Loaded | None]:
+    """API keys, token secrets and webhook secrets as they are now. Raises :class:`ConfigurationError`."""
+    return (
+        load(API_KEY, os.environ, settings.data_dir, make=make),
+        load(TOKEN_SECRET, os.environ, settings.data_dir, make=make),
+        load(WEBHOOK_SECRET, os.environ, settings.data_dir, make=make) if settings.presence_url else None,
+    )
 
 
 def store_options(settings: Settings) -> StoreOptions:
@@ -74,7 +101,12 @@ def store_options(settings: Settings) -> StoreOptions:
     return StoreOptions(
         data_dir=settings.data_dir,
         retention=Retention(settings.retention * 60, settings.max_channel_messages, settings.max_channel_bytes),
-        room=Room(settings.max_store_channels, settings.max_store_messages, settings.max_store_bytes),
+        room=Room(
+            settings.max_store_channels,
+            settings.max_store_messages,
+            settings.max_store_bytes,
+            settings.max_store_callbacks,
+        ),
         durability=durability,
     )
 
@@ -85,7 +117,15 @@ def _spare_the_collector() -> None:
     gc.freeze()
 
 
-def start_message(url: str, settings: Settings, api_key: Loaded, secret: Loaded) -> str:
+def start_message(
+    url: str,
+    settings: Settings,
+    api_key: Loaded,
+    secret: Loaded,
+    webhook: Loaded | None = None,
+    *,
+    api_url: str = "",
+) -> str:
     """What a newcomer needs to know now: the address, where the key is, and lines that work when pasted."""
     several = len(api_key.values) > 1
     if api_key.source == API_KEY.variable:
@@ -93,17 +133,23 @@ def start_message(url: str, settings: Settings, api_key: Loaded, secret: Loaded)
     else:
         path = shlex.quote(api_key.source)
         key = f"$(awk 'NF {{print $1; exit}}' {path})" if several else f"$(cat {path})"
+    api = api_url or url
+    if api.startswith(UNIX):
+        api = f"--unix-socket {shlex.quote(api.removeprefix(UNIX))} http://localhost"
+    presence = (
+        f"\n  callbacks     to {settings.presence_url}, signed with {webhook.source}" if webhook is not None else ""
+    )
     return f"""\
 Pushline {__version__} serves on {url}
 
   API key       {api_key.source}
   token secret  {secret.source}
-  store         {settings.store}{f", in {settings.data_dir}" if settings.store == "sqlite" else ""}
+  store         {settings.store}{f", in {settings.data_dir}" if settings.store == "sqlite" else ""}{presence}
 
 Make a token for the client id `ann`, then send her a message:
 
-  curl -H "Authorization: Bearer {key}" -d '{{"client_id": "ann"}}' {url}/v1/channels
-  curl -H "Authorization: Bearer {key}" -d 'hello' {url}/v1/clients/ann/messages
+  curl -H "Authorization: Bearer {key}" -d '{{"client_id": "ann"}}' {api}/v1/channels
+  curl -H "Authorization: Bearer {key}" -d 'hello' {api}/v1/clients/ann/messages
 
 See it arrive: `pushline listen ann` in another terminal, or a page with {url}/_ah/channel/jsapi
 Stop with Ctrl-C.

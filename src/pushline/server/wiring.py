@@ -7,27 +7,39 @@ import fcntl
 import os
 import random
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from pushline.admission import Crowd, Tally
 from pushline.clock import Clock, LoopClock
 from pushline.errors import ConfigurationError
 from pushline.http.api import Api
 from pushline.http.app import App
 from pushline.http.clients import Clients
 from pushline.http.keys import ApiKeys
+from pushline.http.legacy import DevWire
 from pushline.http.operations import Operations
 from pushline.http.page import Origins
 from pushline.hub import Hub
 from pushline.protocol.tokens import TokenSigner
 from pushline.protocol.values import Heartbeat
 from pushline.server.native import BACKLOG, NativeFront
+from pushline.server.proxies import Proxies
+from pushline.server.tls import Tls
 from pushline.settings import Settings
 from pushline.stores.base import Store
 from pushline.transports.base import CLOSE_SECONDS, Door
+
+if TYPE_CHECKING:
+    from pushline.callbacks import Callbacks
+    from pushline.server.mounted_presence import ProgramCallbacks
+
+    MakeCallbacks = Callable[[Hub, Clock], ProgramCallbacks]
 
 CROWD: Final = 20
 """Fewer pages than that are no crowd: they are asked to come back within a part of the drain window."""
@@ -35,18 +47,29 @@ CROWD: Final = 20
 FAREWELL_SECONDS: Final = 2.0
 """How long the end waits for those who read the last answers slowly."""
 
+UNIX: Final = "unix:"
+"""How the address of a Unix socket begins."""
+
 DRAIN_LOOK_SECONDS: Final = 0.05
 
 UNSENT_BYTES: Final = 128 << 10
 """What the kernel holds of one connection and has not sent yet: a page that is behind is fed from the store instead."""
 
 
-def split_address(listen: str) -> tuple[str, int]:
+def split_address(listen: str, flag: str = "--listen") -> tuple[str, int]:
     """Host and port of ``HOST:PORT`` (an IPv6 host in brackets). Raises :class:`ConfigurationError`."""
     host, colon, port = listen.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535 or not host:
-        raise ConfigurationError(f"--listen {listen} is not of the form HOST:PORT, such as 127.0.0.1:8080.")
+        raise ConfigurationError(f"{flag} {listen} is not of the form HOST:PORT, such as 127.0.0.1:8080.")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _url_of(address: str, listener: asyncio.Server, scheme: str) -> str:
+    if address.startswith(UNIX):
+        return address
+    host, _ = split_address(address)
+    port = listener.sockets[0].getsockname()[1]
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class DataDir:
@@ -71,6 +94,86 @@ class DataDir:
         os.close(self._descriptor)
 
 
+class _Signer(TokenSigner):
+    """A signer whose secrets can be changed while it serves."""
+
+    def renew(self, secrets: tuple[str, ...]) -> None:
+        super().__init__(secrets)
+
+
+class Core:
+    """What answers, whichever front asks: the hub on its store, the handlers, the door for pages."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: Store,
+        api_keys: tuple[str, ...],
+        token_secrets: tuple[str, ...],
+        clock: Clock,
+        webhook_secrets: tuple[str, ...] = (),
+        make_callbacks: MakeCallbacks | None = None,
+    ) -> None:
+        """``make_callbacks``: who tells the application who is there, when that is not at ``--presence-url``."""
+        self.clock = clock
+        self.signer = _Signer(token_secrets)
+        self.tally = Tally()
+        self.hub = hub = Hub(
+            store,
+            clock,
+            self.signer,
+            heartbeat=Heartbeat(settings.ping_interval, settings.ping_timeout),
+            grace=settings.grace,
+            random=random.random,
+            connect_rate=settings.connect_rate,
+            presence=bool(settings.presence_url or make_callbacks),
+        )
+        self._callbacks: Callbacks | ProgramCallbacks | None = None
+        if make_callbacks is not None:
+            self._callbacks = make_callbacks(hub, clock)
+        elif settings.presence_url:
+            self._callbacks = callbacks_to(settings, hub, clock, webhook_secrets)
+        self.keys = keys = ApiKeys(api_keys, clock.monotonic, send_rate=settings.send_rate, tally=self.tally)
+        api = Api(hub, keys, max_message_bytes=settings.max_message_bytes)
+        origins = Origins(settings.allowed_origins)
+        make_app = partial(
+            App,
+            api,
+            Clients(hub, keys),
+            Operations(hub, keys, self.tally),
+            max_message_bytes=settings.max_message_bytes,
+            dev_wire=DevWire(hub, clock, origins) if settings.legacy_dev_wire else None,
+        )
+        self.app = make_app(public=bool(settings.api_listen))
+        self.private_app = make_app(open_metrics=True)
+        self.door = Door(hub, clock, origins)
+        self._drain_seconds = settings.drain_seconds
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Ask every page to come back and see them out (G11), or as far as that goes until ``hurry`` is set."""
+        crowd = min(1.0, self.hub.counters.connections / CROWD)
+        self.hub.close(self._drain_seconds * crowd)
+        await wait(lambda: not self.door.wires, CLOSE_SECONDS, hurry)
+        if self._callbacks is not None:
+            await self._callbacks.close()
+
+
+def callbacks_to(settings: Settings, hub: Hub, clock: Clock, secrets: tuple[str, ...]) -> Callbacks:
+    """What tells the application at ``--presence-url`` who is there. Raises :class:`ConfigurationError`."""
+    from pushline.callbacks import Callbacks  # noqa: PLC0415 - an HTTP client, for those who use it
+
+    return Callbacks(settings.presence_url, settings.presence_format, secrets, hub, clock, random.random)
+
+
+async def wait(done: Callable[[], bool], seconds: float, hurry: asyncio.Event) -> None:
+    """Wait until something is done, for so long at most, and no longer than until ``hurry`` is set."""
+    end = time.monotonic() + seconds
+    while not done() and time.monotonic() < end and not hurry.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(hurry.wait(), DRAIN_LOOK_SECONDS)
+
+
 class Server:
     """A Pushline server: ``async with Server(…)`` it serves, on :attr:`url`."""
 
@@ -82,64 +185,106 @@ class Server:
         api_keys: tuple[str, ...],
         token_secrets: tuple[str, ...],
         clock: Clock | None = None,
+        webhook_secrets: tuple[str, ...] = (),
     ) -> None:
         self._settings = settings
+        self._webhook_secrets = webhook_secrets
         self._store = store
         self._api_keys = api_keys
         self._token_secrets = token_secrets
         self._clock = clock
         self._hurry = asyncio.Event()
         self.url = ""
+        self.api_url = ""
+        """Where the application's API is, when it has an address of its own."""
 
     async def __aenter__(self) -> Server:
         settings = self._settings
         loop = asyncio.get_running_loop()
-        clock = self._clock or LoopClock(loop)
-        self.hub = hub = Hub(
-            self._store,
-            clock,
-            TokenSigner(self._token_secrets),
-            heartbeat=Heartbeat(settings.ping_interval, settings.ping_timeout),
-            grace=settings.grace,
-            random=random.random,
-            connect_rate=settings.connect_rate,
+        self._core = core = Core(
+            settings,
+            store=self._store,
+            api_keys=self._api_keys,
+            token_secrets=self._token_secrets,
+            clock=self._clock or LoopClock(loop),
+            webhook_secrets=self._webhook_secrets,
         )
-        keys = ApiKeys(self._api_keys)
-        api = Api(hub, keys, max_message_bytes=settings.max_message_bytes)
-        app = App(api, Clients(hub, keys), Operations(hub, keys), max_message_bytes=settings.max_message_bytes)
-        self._door = Door(hub, clock, Origins(settings.allowed_origins))
-        self._front = NativeFront(app, self._door, clock)
-        host, port = split_address(settings.listen)
+        self.hub, self._door = core.hub, core.door
+        make_front = partial(
+            NativeFront,
+            door=core.door,
+            clock=core.clock,
+            request_seconds=settings.request_timeout,
+            idle_seconds=settings.idle_timeout,
+            proxies=Proxies(settings.trusted_proxies),
+            tally=core.tally,
+        )
+        self._tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert or settings.tls_key else None
+        context = None if self._tls is None else self._tls.context
+        # The application's own address has no part in the limits on those who come from outside.
+        self._front = make_front(core.app, crowd=Crowd(settings.max_connections, settings.max_per_address))
+        self._private_front = make_front(core.private_app)
+        self._listener = await self._listen(self._front, "--listen", settings.listen, context)
+        self._private_listener: asyncio.Server | None = None
+        if settings.api_listen:
+            try:
+                self._private_listener = await self._listen(self._private_front, "--api-listen", settings.api_listen)
+            except ConfigurationError:
+                self._listener.close()
+                raise
+            self.api_url = _url_of(settings.api_listen, self._private_listener, "http")
+        self.url = _url_of(settings.listen, self._listener, "https" if context else "http")
+        return self
+
+    async def _listen(
+        self, front: NativeFront, flag: str, address: str, context: ssl.SSLContext | None = None
+    ) -> asyncio.Server:
+        """Listen on ``HOST:PORT`` or ``unix:PATH``. Raises :class:`ConfigurationError`."""
+        loop = asyncio.get_running_loop()
+        patience = self._settings.request_timeout if context else None
         try:
-            self._listener = await loop.create_server(self._front.connection, host, port, backlog=BACKLOG)
+            if address.startswith(UNIX):
+                path = address.removeprefix(UNIX)
+                local = await loop.create_unix_server(front.connection, path, backlog=BACKLOG)
+                os.chmod(path, 0o660)  # the service's user and group
+                return local
+            host, port = split_address(address, flag)
+            listener = await loop.create_server(
+                front.connection, host, port, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=patience
+            )
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ConfigurationError(f"--listen {settings.listen} cannot be served: {reason}.") from None
-        for listening in self._listener.sockets:  # what is accepted from it has the same
+            raise ConfigurationError(f"{flag} {address} cannot be served: {reason}.") from None
+        for listening in listener.sockets:  # what is accepted from it has the same
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-        port = self._listener.sockets[0].getsockname()[1]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        return self
+        return listener
+
+    def renew(self, api_keys: tuple[str, ...], token_secrets: tuple[str, ...]) -> None:
+        """Go on with other secrets, and with the certificate as its files have it now (R3). No connection ends.
+
+        Raises :class:`ConfigurationError` when one of them is no good; then everything stays as it was.
+        """
+        core = self._core
+        ApiKeys(api_keys)
+        if self._tls is not None:
+            self._tls.reload()
+        core.keys.replace(api_keys)
+        core.signer.renew(token_secrets)
 
     async def __aexit__(self, *exception: object) -> None:
         """Drain (G11): ask every page to come back, see them out, then answer the last requests and end."""
         # Who begins to wait before the listener closes sees out the connections as well.
         gone = asyncio.ensure_future(self._listener.wait_closed())
         await asyncio.sleep(0)
-        crowd = min(1.0, self.hub.counters.connections / CROWD)
-        self.hub.close(self._settings.drain_seconds * crowd)
-        await self._wait(lambda: not self._door.wires, CLOSE_SECONDS)
+        await self._core.drain(self._hurry)
         self._listener.close()
+        if self._private_listener is not None:
+            self._private_listener.close()
         self.hub.finish()
         self._front.close()
-        await self._wait(gone.done, FAREWELL_SECONDS)
+        self._private_front.close()
+        await wait(gone.done, FAREWELL_SECONDS, self._hurry)
         gone.cancel()
-
-    async def _wait(self, done: Callable[[], bool], seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while not done() and time.monotonic() < end and not self._hurry.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), DRAIN_LOOK_SECONDS)
 
     def hurry(self) -> None:
         """End now: whoever has not answered yet is cut off."""

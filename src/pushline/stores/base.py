@@ -42,13 +42,15 @@ class Connect(msgspec.Struct, frozen=True):
 
     ``page`` names the page's socket ("" when it has no name); ``after`` is the cursor as it came, or None.
     ``displace``: the fence of the page that held the place and did not answer when it was asked: it loses it. When that
-    page has come back meanwhile it is alive, and the newcomer is refused.
+    page has come back meanwhile it is alive, and the newcomer is refused. ``tell``: the application wants to know that
+    somebody is there (G8).
     """
 
     claims: Claims
     page: str
     after: str | None
     displace: int = 0
+    tell: bool = False
 
 
 class Acknowledge(msgspec.Struct, frozen=True, gc=False):
@@ -65,7 +67,10 @@ class Acknowledge(msgspec.Struct, frozen=True, gc=False):
 
 
 class Release(msgspec.Struct, frozen=True, gc=False):
-    """The page that holds the place under ``fence`` has left it → None."""
+    """The page that was connected under ``fence`` has left, and its place is free → None.
+
+    The application hears of that later (:class:`Settle`): the page may be loading anew.
+    """
 
     client_id: str
     fence: int
@@ -78,10 +83,120 @@ class Affirm(msgspec.Struct, frozen=True, gc=False):
     fence: int
 
 
-Operation = Create | Append | Connect | Acknowledge | Release | Affirm
+class Settle(msgspec.Struct, frozen=True):
+    """The connections of these fences have ended, and their time to come back is over → :class:`Notice` or None.
+
+    What they still hold is free. ``tell``: when nobody is there now, and the last that went was one of them, the
+    application is told so (G8).
+    """
+
+    client_id: str
+    fences: tuple[int, ...]
+    tell: bool
+
+
+class Renew(msgspec.Struct, frozen=True):
+    """A connected page goes on with another token → None, or :class:`Refused` when that was revoked."""
+
+    claims: Claims
+
+
+class Revoke(msgspec.Struct, frozen=True, gc=False):
+    """Every token of the client id that was made until now is void (A4) → None, or :class:`Full`.
+
+    Its channel has ended. Other hubs hear :class:`Dismissed`.
+    """
+
+    client_id: str
+
+
+class Dismiss(msgspec.Struct, frozen=True, gc=False):
+    """The connections of the client id are to end (A4) → None; other hubs hear :class:`Dismissed`."""
+
+    client_id: str
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """This hub wants to tell the application what waits for a client id → the oldest :class:`Notice`.
+
+    None when nothing waits, or another hub does that.
+    """
+
+    client_id: str
+
+
+class Accepted(msgspec.Struct, frozen=True, gc=False):
+    """The application has accepted a notice, or has no use for it → the next :class:`Notice` that this hub delivers."""
+
+    client_id: str
+    sequence: int
+
+
+class GiveUp(msgspec.Struct, frozen=True, gc=False):
+    """A notice was tried for long enough (P1) → the next :class:`Notice` that this hub delivers, or None.
+
+    Of those that wait behind it only the newest is still told: the state as it is now. ``reason`` is for people.
+    """
+
+    client_id: str
+    sequence: int
+    reason: str
+
+
+class Retry(msgspec.Struct, frozen=True, gc=False):
+    """Notices that were given up wait again: those of one client id, or of all (None) → :class:`Waiting`."""
+
+    client_id: str | None
+
+
+class Drain(msgspec.Struct, frozen=True, gc=False):
+    """The pages of this hub were asked to come back by the unix time ``until``, to another process (G8) → None."""
+
+    until: float
+
+
+Operation = (
+    Create
+    | Append
+    | Connect
+    | Acknowledge
+    | Release
+    | Affirm
+    | Settle
+    | Renew
+    | Revoke
+    | Dismiss
+    | Claim
+    | Accepted
+    | GiveUp
+    | Retry
+    | Drain
+)
 
 
 # -- what it answers ---------------------------------------------------------------------------------------------
+
+
+class Notice(msgspec.Struct, frozen=True, gc=False):
+    """What the application is to be told of a client id: somebody is there (``connected``), or nobody any more.
+
+    ``sequence`` is a number of microseconds that increases for ever in one store; ``time`` the unix time at which it
+    came true; ``since`` the unix time from which the tries count; ``given_up`` says why it is not tried any more, and
+    is empty as long as it is.
+    """
+
+    client_id: str
+    sequence: int
+    connected: bool
+    time: float
+    since: float
+    given_up: str = ""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """Client ids for which something waits to be told."""
+
+    client_ids: list[str]
 
 
 class Repeated(msgspec.Struct, frozen=True, gc=False):
@@ -99,7 +214,8 @@ class Connected(msgspec.Struct, frozen=True, gc=False):
     """The page may receive. ``start``: the id after which it begins; ``gap``: something before that is missing (G5).
 
     ``fence`` increases with every connection of the channel: it is the number under which the page holds the place.
-    ``resumed``: it is the page that held the place before, so its older connection goes silently.
+    ``resumed``: it is the page that held the place before, so its older connection goes silently. ``notice``: what
+    this hub has to tell the application now.
     """
 
     start: int
@@ -107,6 +223,7 @@ class Connected(msgspec.Struct, frozen=True, gc=False):
     fence: int
     policy: Policy
     resumed: bool
+    notice: Notice | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):
@@ -121,7 +238,7 @@ class Contested(msgspec.Struct, frozen=True, gc=False):
     fence: int
 
 
-Outcome = Claims | Message | Repeated | Full | Connected | Refused | Contested | None
+Outcome = Claims | Message | Repeated | Full | Connected | Refused | Contested | Notice | Waiting | None
 
 
 class ChannelState(msgspec.Struct, frozen=True):
@@ -135,6 +252,42 @@ class ChannelState(msgspec.Struct, frozen=True):
     acknowledged: int | None
     expires_at: float
     policy: Policy
+
+
+class ClientEntry(msgspec.Struct, frozen=True, gc=False):
+    """A client id that has a channel: whether somebody is there, and the unix time at which its last token ends."""
+
+    client_id: str
+    connected: bool
+    expires_at: float
+
+
+class ClientList(msgspec.Struct, frozen=True):
+    """Some client ids in the order of their UTF-8, and where to go on (None: that was all)."""
+
+    entries: list[ClientEntry]
+    next: str | None
+
+
+class NoticeList(msgspec.Struct, frozen=True):
+    """Some of the notices that were not accepted yet, oldest first, and how many there are: waiting, and given up."""
+
+    notices: list[Notice]
+    waiting: int
+    given_up: int
+
+
+class Orphans(msgspec.Struct, frozen=True):
+    """What processes that have ended left behind.
+
+    ``connections``: client ids, and the fences of their connections that have no process any more (0 for what was left
+    in good order, and not told yet); they have until ``back_by`` (unix time), and the grace, to come back.
+    ``notices``: client ids for which something waits to be told.
+    """
+
+    connections: list[tuple[str, tuple[int, ...]]]
+    back_by: float
+    notices: list[str]
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -190,11 +343,18 @@ class Arrived(msgspec.Struct, frozen=True, gc=False):
     policy: Policy
 
 
+class Dismissed(msgspec.Struct, frozen=True, gc=False):
+    """At another hub the application has ended the connections of a client id; ``revoked``: its tokens as well."""
+
+    client_id: str
+    revoked: bool
+
+
 class Hole(msgspec.Struct, frozen=True, gc=False):
     """Events of other hubs may have been missed: every live session's channel has to be read again."""
 
 
-Event = Published | Arrived | Handled | Asked | Held | Hole
+Event = Published | Arrived | Handled | Asked | Held | Dismissed | Hole
 
 
 class Retention(msgspec.Struct, frozen=True):
@@ -206,11 +366,16 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class Room(msgspec.Struct, frozen=True):
-    """How much the whole store may hold. What would go beyond is refused (:class:`Full`), and nothing is dropped."""
+    """How much the whole store may hold. What would go beyond is refused (:class:`Full`), and nothing is dropped.
+
+    Beyond ``notices`` those that were given up go first; when all of them wait, a change is told when there is room,
+    if it is still true then.
+    """
 
     channels: int = 2_000_000
     messages: int = 5_000_000
     bytes: int = 1 << 30
+    notices: int = 100_000
 
 
 class Durability(Enum):
@@ -250,11 +415,29 @@ class Store(Protocol):
     def look(self, client_id: str, now: float) -> Reply[ChannelState | None]:
         """A channel as it is now; None when there is none with a live token."""
 
+    def clients(self, prefix: str, after: str, connected: bool | None, limit: int, now: float) -> Reply[ClientList]:
+        """Client ids that have a channel, begin with ``prefix``, lie behind ``after`` and are ``connected`` or not.
+
+        At most ``limit``, and perhaps fewer than that although there are more: so that no question takes long.
+        """
+
+    def notices(self, after: int, limit: int) -> Reply[NoticeList]:
+        """The notices with a sequence above ``after`` that were not accepted yet."""
+
+    def notices_of(self, client_id: str) -> Reply[Sequence[Notice]]:
+        """The notices of one client id that were not accepted yet, oldest first."""
+
+    def orphans(self) -> Orphans | None:
+        """What other processes have left behind since the last time, without waiting; None when there is nothing."""
+
     def sweep(self, now: float) -> bool:
         """Forget some of what has ended or expired, without waiting. True: there is more to look at, ask again soon."""
 
     def watch(self, listener: Callable[[Sequence[Event]], None]) -> None:
-        """Tell ``listener`` what other hubs on the same store do."""
+        """Tell ``listener`` what other hubs on the same store do.
+
+        Called once by each hub, at its start. Who was told here before has ended.
+        """
 
     def ready(self) -> bool:
         """Whether the store answers, as far as is known without waiting."""

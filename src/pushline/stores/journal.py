@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from heapq import heappush
 
+from pushline.stores.base import Notice
 from pushline.stores.ledger import Channel, Journal
 
 
@@ -12,9 +13,11 @@ class RowJournal(Journal):
     """What the ledger did since the last commit, as rows, and what is left to be deleted."""
 
     __slots__ = (
+        "back_by_changed",
         "channels",
         "keys",
         "messages",
+        "notices",
         "sorted_messages",
         "stale_channels",
         "stale_keys",
@@ -26,6 +29,9 @@ class RowJournal(Journal):
         self.messages: list[tuple[int, int, float, bytes]] = []
         self.channels: dict[Channel, None] = {}
         self.keys: list[tuple[int, str, int, float]] = []
+        self.notices: dict[int, Notice | None] = {}
+        """By sequence: the notice as it is now, None when it need not be told any more."""
+        self.back_by_changed = False
         self.trimmed: dict[Channel, None] = {}
         """Channels whose rows do not say yet what they have dropped."""
         self.stale_messages: list[int] = []
@@ -54,6 +60,18 @@ class RowJournal(Journal):
         """See :class:`Journal`."""
         self.stale_keys.append((channel.number, key, until))
 
+    def noted(self, notice: Notice) -> None:
+        """See :class:`Journal`."""
+        self.notices[notice.sequence] = notice
+
+    def unnoted(self, sequence: int) -> None:
+        """See :class:`Journal`."""
+        self.notices[sequence] = None
+
+    def drained(self) -> None:
+        """See :class:`Journal`."""
+        self.back_by_changed = True
+
     def changed(self, channel: Channel) -> None:
         """See :class:`Journal`."""
         self.channels[channel] = None
@@ -70,6 +88,10 @@ class RowJournal(Journal):
         self.stale_channels.append((channel.number,))
         self.stale_messages.extend(kept[0] for kept in channel.kept)
 
+    def empty(self) -> bool:
+        """Whether nothing has to be written."""
+        return not (self.messages or self.channels or self.keys or self.notices or self.back_by_changed)
+
     def written(self) -> None:
         """Everything since the last commit is in the database."""
         for channel in self.channels:
@@ -77,6 +99,9 @@ class RowJournal(Journal):
         self.channels = {}
         self.messages = []
         self.keys = []
+        if self.notices:
+            self.notices = {}
+        self.back_by_changed = False
 
     def sort(self) -> None:
         """Put the messages that are to be deleted in the order of their rows."""
@@ -93,6 +118,8 @@ class RowJournal(Journal):
         self.channels = {}
         self.messages = []
         self.keys = []
+        self.notices = {}
+        self.back_by_changed = False
         del self.stale_messages[mark[0] :]
         del self.stale_keys[mark[1] :]
         self.trimmed.update(dict.fromkeys(channels))  # some were, before: that is not known any more

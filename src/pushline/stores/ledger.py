@@ -8,31 +8,45 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, takewhile
 from typing import Final
 
 from pushline.messages import COUNTER_BITS, MAX_DURATION_MINUTES, Append, Message, Policy, id_at, parse_id
-from pushline.protocol.codes import REPLACED
+from pushline.protocol.codes import INVALID_TOKEN, REPLACED
 from pushline.protocol.tokens import Claims
 from pushline.stores.base import (
+    Accepted,
     Acknowledge,
     ChannelState,
+    Claim,
+    ClientEntry,
+    ClientList,
     Connect,
     Connected,
     Contested,
     Create,
+    Drain,
     Full,
+    GiveUp,
     Handled,
+    Notice,
     Operation,
+    Orphans,
     Outcome,
     Read,
     Refused,
     Release,
+    Renew,
     Repeated,
     Retention,
+    Retry,
+    Revoke,
     Room,
+    Settle,
+    Waiting,
 )
+from pushline.stores.outbox import Outbox
 
 KEY_SECONDS: Final = 600.0
 """How long an idempotency key is remembered (G1)."""
@@ -48,6 +62,9 @@ SWEEP_MESSAGES: Final = 2000
 
 KEY_OVERHEAD: Final = 64
 """What a remembered idempotency key counts in the store's bytes, besides its own."""
+
+LIST_CHANNELS: Final = 5000
+"""How many channels one question for client ids looks at, at most."""
 
 _MAX_TOKEN_SECONDS: Final = MAX_DURATION_MINUTES * 60
 
@@ -70,13 +87,17 @@ class Channel:
         "kept",
         "keys",
         "last",
+        "leases",
         "live_until",
         "mortal",
         "newest_token",
         "number",
         "page",
         "policy",
+        "revoked",
         "since",
+        "told",
+        "vacated",
     )
 
     def __init__(self, number: int, client_id: str, first: int) -> None:
@@ -106,6 +127,20 @@ class Channel:
         self.bytes = 0
         self.mortal = False
         """Whether a message with a ttl of its own may be among the kept: else nobody need look for one."""
+        self.revoked = 0
+        """No token with this id or a lower one is good."""
+        self.leases: dict[int, int] = {}
+        """The connections for which somebody counts as there: fence → number of their hub, 0 when that has ended."""
+        self.vacated = 0
+        """The fence of the connection that left last, until its time to come back is over; then 0."""
+        self.told = 0
+        """The sequence of `connected` when the application was told last that somebody is there, else 0."""
+
+    def inherit(self, before: Channel) -> None:
+        """Take over what belongs to the client id, not to one channel of it."""
+        self.keys = before.keys  # (G1)
+        self.revoked = before.revoked
+        self.leases, self.vacated, self.told = dict(before.leases), before.vacated, before.told
 
 
 class _Before:
@@ -132,6 +167,10 @@ class _Before:
             channel.held,
             channel.bytes,
             channel.mortal,
+            channel.revoked,
+            dict(channel.leases),
+            channel.vacated,
+            channel.told,
         )
         self._kept = channel.kept.copy()
         self._keys = channel.keys
@@ -153,6 +192,10 @@ class _Before:
             channel.held,
             channel.bytes,
             channel.mortal,
+            channel.revoked,
+            channel.leases,
+            channel.vacated,
+            channel.told,
         ) = self._fields
         channel.kept = self._kept
         channel.keys = keys = self._keys
@@ -180,6 +223,18 @@ class Journal(ABC):
     @abstractmethod
     def keyed(self, channel: Channel, key: str, id: int, until: float) -> None:
         """An idempotency key is to be remembered."""
+
+    @abstractmethod
+    def noted(self, notice: Notice) -> None:
+        """A notice is to be told, or what is known of it has changed."""
+
+    @abstractmethod
+    def unnoted(self, sequence: int) -> None:
+        """A notice need not be told any more."""
+
+    @abstractmethod
+    def drained(self) -> None:
+        """There is another time by which pages come back."""
 
     @abstractmethod
     def changed(self, channel: Channel) -> None:
@@ -212,15 +267,23 @@ class Ledger:
         "_journal",
         "_kept_bytes",
         "_kept_messages",
+        "_made_up",
         "_numbers",
         "_opened",
+        "_orphans",
+        "_owed",
         "_retention",
         "_room",
         "_sweep",
         "_tick",
+        "back_by",
         "channels",
         "handled",
+        "hub",
+        "hubs",
+        "hubs_given",
         "last",
+        "outbox",
     )
 
     def __init__(self, retention: Retention, room: Room, journal: Journal | None = None) -> None:
@@ -242,6 +305,20 @@ class Ledger:
         """The highest id that was ever given."""
         self.handled: list[Handled] | None = None
         """What was acknowledged since somebody emptied the list; None: nobody wants to know."""
+        self.outbox = Outbox(room.notices, journal)
+        self.back_by = 0.0
+        """The unix time until which pages of a process that has ended were asked to come back."""
+        self.hub = 0
+        """The number of the hub that asks; 0 is that of hubs that have ended."""
+        self.hubs: set[int] = set()
+        """The numbers of those that live."""
+        self.hubs_given = 0
+        self._orphans = True
+        """Whether a hub has ended, and nobody has looked what it left behind."""
+        self._owed: dict[str, None] = {}
+        """Client ids of which there was no room to tell something."""
+        self._made_up: list[str] = []
+        """Those of them whose turn has come in this commit."""
 
     def _next(self, now: float) -> int:
         self.last = max(self.last + 1, id_at(now))
@@ -268,7 +345,25 @@ class Ledger:
                 self._acknowledge_from_page(operation)
             case Release():
                 self._release(operation)
-            case _:  # an Affirm changes nothing here; it matters to other hubs
+            case Settle():
+                return self._settle(operation, now)
+            case Renew():
+                return self._renew(operation)
+            case Revoke():
+                return self._revoke(operation, now)
+            case Claim():
+                return self.outbox.claim(operation.client_id, self.hub)
+            case Accepted():
+                return self.outbox.accepted(operation.client_id, operation.sequence, self.hub) or self._owing(now)
+            case GiveUp():
+                return self.outbox.give_up(operation, self.hub) or self._owing(now)
+            case Retry():
+                return Waiting(self.outbox.retry(operation.client_id, now))
+            case Drain():
+                self.back_by = operation.until
+                if self._journal is not None:
+                    self._journal.drained()
+            case _:  # an Affirm or a Dismiss changes nothing here; they matter to other hubs
                 pass
         return None
 
@@ -285,6 +380,10 @@ class Ledger:
         if self._opened:
             self._opened = []
         self._free_before = (self._free_bytes, self._free_messages)
+        if self.outbox.before:
+            self.outbox.before = {}
+        if self._made_up:
+            self._made_up = []
 
     def _touch(self, channel: Channel) -> None:
         """Note how a channel is before it is changed. A plain message needs no note: its outcome says enough."""
@@ -304,6 +403,8 @@ class Ledger:
                 self._touch(before)
         for note in self._before.values():
             note.restore()
+        self.outbox.undo()
+        self._owed.update(dict.fromkeys(self._made_up))
         for op, outcome in zip(reversed(operations), reversed(outcomes), strict=True):
             if type(op) is Append and type(outcome) is Message:
                 channel = self.channels.get(op.client_id)
@@ -358,7 +459,7 @@ class Ledger:
             channel = Channel(self._numbers, client_id, first)
         else:
             channel = Channel(before.number, client_id, first)
-            channel.keys = before.keys  # they are the client id's, not the channel's (G1)
+            channel.inherit(before)
             self._free_messages += len(before.kept)
             self._free_bytes += before.bytes
         self.channels[client_id] = channel
@@ -557,6 +658,8 @@ class Ledger:
 
     def _connect(self, op: Connect, now: float) -> Connected | Refused | Contested:
         claims = op.claims
+        if self._is_revoked(claims):
+            return Refused(INVALID_TOKEN)
         channel = self._live(claims.client_id, now)
         lost = channel is None or claims.id > channel.last
         if channel is not None:
@@ -574,7 +677,8 @@ class Ledger:
         if lost or claims.expires_at > channel.live_until:
             self._live_until(channel, claims.expires_at, now)
         resumed = False
-        if channel.policy is not Policy.SHARE:
+        shared = channel.policy is Policy.SHARE
+        if not shared:
             resumed = _speaks_for_the_holder(channel, op)
             if not resumed:
                 channel.page = op.page
@@ -583,8 +687,14 @@ class Ledger:
         if not resumed:
             channel.since = channel.fence
         start, gap = self._start(channel, claims, op.after)
+        if shared:
+            channel.leases[channel.fence] = self.hub
+        else:
+            channel.leases = {channel.fence: self.hub}
+        channel.vacated = 0
+        notice = self._tell(channel, now) if op.tell and not channel.told else None
         self._changed(channel)
-        return Connected(start, gap or lost, channel.fence, channel.policy, resumed)
+        return Connected(start, gap or lost, channel.fence, channel.policy, resumed, notice)
 
     def _rival(self, channel: Channel, policy: Policy, op: Connect) -> Refused | Contested | None:
         """Why a page does not get the place, when another holds it (G7)."""
@@ -623,11 +733,135 @@ class Ledger:
         return channel is not None and channel.held and channel.fence == fence
 
     def _release(self, op: Release) -> None:
-        if self.holds(op.client_id, op.fence):
-            channel = self.channels[op.client_id]
-            self._touch(channel)
+        channel = self.channels.get(op.client_id)
+        if channel is not None and self._let_go(channel, op.fence):
+            channel.vacated = op.fence
+
+    def _let_go(self, channel: Channel, fence: int) -> bool:
+        """The connection of ``fence`` is over: whatever it holds is free. True: it held something."""
+        held = channel.held and channel.fence == fence
+        if not held and fence not in channel.leases:
+            return False
+        self._touch(channel)
+        if held:
             channel.held = False
-            self._changed(channel)
+        channel.leases.pop(fence, None)
+        self._changed(channel)
+        return True
+
+    # -- presence (G8) -----------------------------------------------------------------------------------------
+
+    def _settle(self, op: Settle, now: float) -> Notice | None:
+        channel = self.channels.get(op.client_id)
+        if channel is None:
+            return None
+        for fence in op.fences:
+            self._let_go(channel, fence)
+        self._touch(channel)
+        if channel.vacated in op.fences:
+            channel.vacated = 0
+        # Somebody else may have left meanwhile: his time to come back is not over.
+        if not op.tell or not channel.told or channel.leases or channel.vacated:
+            return None
+        notice = self._tell(channel, now)
+        self._changed(channel)
+        return notice
+
+    def _tell(self, channel: Channel, now: float) -> Notice | None:
+        """Put into the outbox that the state of a client id is not the one that was told."""
+        connected = not channel.told
+        sequence = self.outbox.put(channel.client_id, connected, now)
+        if not sequence:
+            self._owed[channel.client_id] = None
+            return None
+        channel.told = sequence if connected else 0
+        return self.outbox.claim(channel.client_id, self.hub)
+
+    def _owing(self, now: float) -> Notice | None:
+        """Make up for one of the notices for which there was no room."""
+        while self._owed and self.outbox.has_room():
+            client_id, _ = self._owed.popitem()
+            self._made_up.append(client_id)
+            channel = self.channels.get(client_id)
+            if channel is None or bool(channel.told) == bool(channel.leases):
+                continue
+            if channel.leases or not channel.vacated:  # else somebody has time to come back
+                self._touch(channel)
+                notice = self._tell(channel, now)
+                self._changed(channel)
+                return notice
+        return None
+
+    def enlist(self) -> int:
+        """The number of a hub that begins."""
+        self.hubs_given += 1
+        self.hubs.add(self.hubs_given)
+        return self.hubs_given
+
+    def resign(self, hub: int) -> None:
+        """A hub has ended."""
+        self.hubs.discard(hub)
+        self.outbox.disclaim(hub)
+        self._orphans = True
+
+    def orphans(self) -> Orphans | None:
+        """What hubs that have ended left behind, when one of them has ended since the last time."""
+        if not self._orphans:
+            return None
+        self._orphans = False
+        alive = self.hubs
+        connections: list[tuple[str, tuple[int, ...]]] = []
+        for channel in self.channels.values():
+            leases = channel.leases
+            if leases:
+                fences = [fence for fence, hub in leases.items() if hub not in alive]
+                if channel.vacated:
+                    fences.append(channel.vacated)
+                if fences:
+                    connections.append((channel.client_id, tuple(fences)))
+            elif channel.told:
+                connections.append((channel.client_id, (channel.vacated,)))
+        return Orphans(connections, self.back_by, self.outbox.unclaimed())
+
+    # -- what the application wants of a client id (A4) --------------------------------------------------------
+
+    def _is_revoked(self, claims: Claims) -> bool:
+        channel = self.channels.get(claims.client_id)
+        return channel is not None and claims.id <= channel.revoked
+
+    def _renew(self, op: Renew) -> Refused | None:
+        return Refused(INVALID_TOKEN) if self._is_revoked(op.claims) else None
+
+    def _revoke(self, op: Revoke, now: float) -> Full | None:
+        channel = self.channels.get(op.client_id)
+        if channel is None:
+            # A store that was lost does not know of the tokens that are good: it remembers this all the same.
+            if len(self.channels) >= self._room.channels:
+                return Full()
+            channel = self._open(op.client_id, self._next(now))
+            channel.revoked = channel.first
+        else:
+            self._touch(channel)
+            channel.revoked = channel.last = self._next(now)
+        channel.live_until = 0.0  # whatever the clock will say
+        self._drop(channel, len(channel.kept))
+        self._changed(channel)
+        return None
+
+    def clients(self, names: Iterable[str], prefix: str, connected: bool | None, limit: int, now: float) -> ClientList:
+        """Some client ids; ``names`` are those that come into question, in order."""
+        entries: list[ClientEntry] = []
+        last = ""
+        for seen, name in enumerate(names):
+            if not name.startswith(prefix):
+                break
+            if len(entries) == limit or seen == LIST_CHANNELS:
+                return ClientList(entries, last)
+            last = name
+            channel = self._live(name, now)
+            if channel is not None and connected in (None, bool(channel.leases)):
+                entries.append(ClientEntry(name, bool(channel.leases), channel.live_until))
+        return ClientList(entries, None)
 
     # -- what has ended ----------------------------------------------------------------------------------------
 
@@ -642,12 +876,18 @@ class Ledger:
             budget -= self._expire(channel, now)
             if budget > 0 or channel.keys is None:  # else there may be more in this one
                 waiting.pop()
-            if channel.live_until <= now and channel.keys is None:
+            if channel.live_until <= now and channel.keys is None and not self._matters(channel, now):
                 budget -= len(channel.kept)
                 self._end(channel)
             if budget <= 0:
                 break
         return bool(waiting)
+
+    def _matters(self, channel: Channel, now: float) -> bool:
+        """Whether something of a channel that has ended is still to be remembered."""
+        if channel.leases or channel.told:
+            return True
+        return channel.revoked > id_at(now - _MAX_TOKEN_SECONDS - 1)  # its tokens would be good again
 
     def _expire(self, channel: Channel, now: float) -> int:
         """Let go of what has ended in a channel, but not of more than :data:`SWEEP_MESSAGES` keys. Returns how many."""

@@ -11,17 +11,25 @@ from pushline.stores.base import (
     Arrived,
     Asked,
     ChannelState,
+    ClientList,
     Connect,
     Connected,
     Contested,
+    Dismiss,
+    Dismissed,
     Durability,
     Event,
+    Full,
     Held,
+    Notice,
+    NoticeList,
     Operation,
+    Orphans,
     Outcome,
     Published,
     Read,
     Retention,
+    Revoke,
     Room,
     StoreOptions,
 )
@@ -35,12 +43,13 @@ class MemoryStore:
     :meth:`watch` alone, as they do on a store beyond one machine.
     """
 
-    __slots__ = ("_ledger", "_listener", "_peers")
+    __slots__ = ("_hub", "_ledger", "_listener", "_peers")
 
     def __init__(self, retention: Retention | None = None, room: Room | None = None) -> None:
         self._ledger = Ledger(retention or Retention(), room or Room())
         self._listener: Callable[[Sequence[Event]], None] | None = None
         self._peers: list[MemoryStore] = [self]
+        self._hub = 0
 
     def peer(self) -> MemoryStore:
         """Another handle on the same channels, for another hub."""
@@ -52,6 +61,7 @@ class MemoryStore:
 
     def commit(self, operations: Sequence[Operation], now: float) -> list[Outcome]:
         """See :meth:`Store.commit`."""
+        self._ledger.hub = self._hub
         outcomes = self._ledger.do(operations, now)
         if len(self._peers) > 1:
             self._tell(operations, outcomes)
@@ -70,6 +80,8 @@ class MemoryStore:
                     events.append(Asked(op.claims.client_id, outcome.fence))
                 case Affirm(), _ if ledger.holds(op.client_id, op.fence):
                     events.append(Held(op.client_id, op.fence))
+                case ((Revoke() | Dismiss()), _) if type(outcome) is not Full:
+                    events.append(Dismissed(op.client_id, type(op) is Revoke))
         if ledger.handled:
             events += ledger.handled
             ledger.handled = []
@@ -86,12 +98,32 @@ class MemoryStore:
         """See :meth:`Store.look`."""
         return self._ledger.look(client_id, now)
 
+    def clients(self, prefix: str, after: str, connected: bool | None, limit: int, now: float) -> ClientList:
+        """See :meth:`Store.clients`."""
+        names = sorted(name for name in self._ledger.channels if name > after and name >= prefix)
+        return self._ledger.clients(names, prefix, connected, limit, now)
+
+    def notices(self, after: int, limit: int) -> NoticeList:
+        """See :meth:`Store.notices`."""
+        return self._ledger.outbox.page(after, limit)
+
+    def notices_of(self, client_id: str) -> list[Notice]:
+        """See :meth:`Store.notices_of`."""
+        return self._ledger.outbox.of(client_id)
+
+    def orphans(self) -> Orphans | None:
+        """See :meth:`Store.orphans`."""
+        return self._ledger.orphans()
+
     def sweep(self, now: float) -> bool:
         """See :meth:`Store.sweep`."""
         return self._ledger.sweep(now)
 
     def watch(self, listener: Callable[[Sequence[Event]], None]) -> None:
         """See :meth:`Store.watch`."""
+        if self._hub:
+            self._ledger.resign(self._hub)
+        self._hub = self._ledger.enlist()
         self._listener = listener
 
     def ready(self) -> bool:
@@ -102,6 +134,7 @@ class MemoryStore:
         """See :meth:`Store.close`."""
         if self in self._peers:
             self._peers.remove(self)
+            self._ledger.resign(self._hub)
         if len(self._peers) < 2:
             self._ledger.handled = None
 

@@ -30,9 +30,13 @@ from pushline.errors import ConfigurationError, StoreError, StoreFull
 from pushline.messages import Policy
 from pushline.stores.base import (
     ChannelState,
+    ClientList,
     Durability,
     Event,
+    Notice,
+    NoticeList,
     Operation,
+    Orphans,
     Outcome,
     Read,
     Retention,
@@ -47,7 +51,7 @@ T = TypeVar("T")
 log = logging.getLogger("pushline.stores.sqlite")
 
 DATABASE: Final = "pushline.sqlite3"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 _SCHEMA: Final = """
 CREATE TABLE sequence (
@@ -83,9 +87,27 @@ CREATE TABLE keys (
 ) STRICT, WITHOUT ROWID;
 """
 
+_PRESENCE: Final = """
+ALTER TABLE sequence ADD COLUMN told INTEGER NOT NULL DEFAULT 0; -- the same for the sequences of callbacks
+ALTER TABLE sequence ADD COLUMN back_by REAL NOT NULL DEFAULT 0; -- unix time until which pages were asked to come back
+ALTER TABLE channels ADD COLUMN revoked INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE channels ADD COLUMN leases TEXT; -- JSON: fences of the connections that count
+ALTER TABLE channels ADD COLUMN told INTEGER NOT NULL DEFAULT 0; -- the sequence of the callback `connected`, or 0
+UPDATE channels SET leases = '[' || fence || ']' WHERE held;
+CREATE TABLE callbacks (
+    sequence INTEGER PRIMARY KEY,
+    client_id BLOB NOT NULL,
+    connected INTEGER NOT NULL,
+    time REAL NOT NULL,             -- unix time
+    since REAL NOT NULL,            -- unix time
+    given_up TEXT NOT NULL          -- why; empty while it is tried
+) STRICT;
+"""
+
 _INSERT_MESSAGE: Final = "INSERT INTO messages VALUES (?, ?, ?, ?)"
 _PUT_KEY: Final = "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?)"
-_PUT_CHANNEL: Final = "INSERT OR REPLACE INTO channels VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_CHANNEL: Final = "INSERT OR REPLACE INTO channels VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_NOTICE: Final = "INSERT OR REPLACE INTO callbacks VALUES (?, ?, ?, ?, ?, ?)"
 
 # What one sweep writes: few enough rows that what waits for it does so for two milliseconds or so. When more comes in
 # than goes, it takes a larger part of what is left, up to some limit.
@@ -166,7 +188,8 @@ class SqliteStore:
         for row in self._execute("SELECT * FROM channels"):
             channel = _channel_of(row)
             channels[channel.number] = ledger.channels[channel.client_id] = channel
-            ledger.lift(max(channel.last, channel.fence), channel.number)
+            ledger.lift(max(channel.last, channel.fence, channel.revoked), channel.number)
+            ledger.outbox.last = max(ledger.outbox.last, channel.told)
         id = 0
         for id, number, expires, size in self._execute(
             "SELECT id, channel, expires, length(data) FROM messages ORDER BY id"
@@ -191,8 +214,12 @@ class SqliteStore:
                 continue
             owner.keys = owner.keys or {}
             owner.keys[key] = (id, until)
-        for (last,) in self._execute("SELECT last FROM sequence"):
+        for notice in self._execute("SELECT * FROM callbacks ORDER BY sequence"):
+            ledger.outbox.load(_notice_of(notice))
+        for last, told, back_by in self._execute("SELECT last, told, back_by FROM sequence"):
             ledger.lift(last)
+            ledger.outbox.last = max(ledger.outbox.last, told)
+            ledger.back_by = back_by
         ledger.recount()
         limit = self._retention
         self._untrimmed = [
@@ -216,7 +243,7 @@ class SqliteStore:
         journal = self._journal
         mark = journal.mark()
         outcomes = self._ledger.do(operations, now)
-        if journal.messages or journal.channels or journal.keys:
+        if journal.messages or not journal.empty():
             try:
                 self._write(journal)
             except apsw.Error as error:
@@ -226,7 +253,7 @@ class SqliteStore:
 
     def _write(self, journal: RowJournal) -> None:
         messages = journal.messages
-        if len(messages) == 1 and not journal.channels and not journal.keys:
+        if len(messages) == 1 and not (journal.channels or journal.keys or journal.notices or journal.back_by_changed):
             self._execute(_INSERT_MESSAGE, messages[0])  # alone it is its own transaction: two statements less
             journal.messages = []
         else:
@@ -241,6 +268,15 @@ class SqliteStore:
             many(_INSERT_MESSAGE, journal.messages)
         if journal.keys:
             many(_PUT_KEY, journal.keys)
+        if journal.notices:
+            notices = journal.notices
+            many(_PUT_NOTICE, [_row_of_notice(notice) for notice in notices.values() if notice is not None])
+            gone = [(sequence,) for sequence, notice in notices.items() if notice is None]
+            if gone:
+                many("DELETE FROM callbacks WHERE sequence = ?", gone)
+                self._execute("UPDATE sequence SET told = max(told, ?)", (self._ledger.outbox.last,))
+        if journal.back_by_changed:
+            self._execute("UPDATE sequence SET back_by = ?", (self._ledger.back_by,))
 
     def _transact(self, write: Callable[[T], None], rows: T) -> None:
         """Write some rows: all of them, or none and an :class:`apsw.Error`."""
@@ -284,6 +320,33 @@ class SqliteStore:
         if self._untrimmed:
             self._trim(now)
         return self._ledger.look(client_id, now)
+
+    def clients(self, prefix: str, after: str, connected: bool | None, limit: int, now: float) -> ClientList:
+        """See :meth:`Store.clients`."""
+        behind, start = (">", after) if after >= prefix else (">=", prefix)
+        names = self._execute(
+            f"SELECT client_id FROM channels WHERE client_id {behind} ? ORDER BY client_id",  # noqa: S608 - ours
+            (start.encode(),),
+        )
+        try:
+            known = (name for (row,) in names if (name := cast("bytes", row).decode()) in self._ledger.channels)
+            return self._ledger.clients(known, prefix, connected, limit, now)
+        except apsw.Error as error:
+            raise StoreError(f"SQLite: {error}") from error
+        finally:
+            names.close()
+
+    def notices(self, after: int, limit: int) -> NoticeList:
+        """See :meth:`Store.notices`."""
+        return self._ledger.outbox.page(after, limit)
+
+    def notices_of(self, client_id: str) -> list[Notice]:
+        """See :meth:`Store.notices_of`."""
+        return self._ledger.outbox.of(client_id)
+
+    def orphans(self) -> Orphans | None:
+        """See :meth:`Store.orphans`."""
+        return self._ledger.orphans()
 
     def sweep(self, now: float) -> bool:
         """See :meth:`Store.sweep`. It also gives room back to the file system."""
@@ -332,7 +395,8 @@ class SqliteStore:
 
     def _delete(self, rows: _Stale) -> None:
         # The rows that go take their ids with them: the sequence remembers, so that none is ever given twice.
-        self._execute("UPDATE sequence SET last = max(last, ?)", (self._ledger.last,))
+        ledger = self._ledger
+        self._execute("UPDATE sequence SET last = max(last, ?), told = max(told, ?)", (ledger.last, ledger.outbox.last))
         many = self._connection.executemany
         many(_PUT_CHANNEL, map(_row_of, rows.trimmed))
         many("DELETE FROM channels WHERE number = ?", rows.channels)
@@ -353,6 +417,8 @@ class SqliteStore:
 
     def watch(self, listener: Callable[[Sequence[Event]], None]) -> None:
         """See :meth:`Store.watch`. A data dir belongs to one process, so there is nobody to tell of."""
+        self._ledger.resign(self._ledger.hub)
+        self._ledger.hub = self._ledger.enlist()
 
     def ready(self) -> bool:
         """See :meth:`Store.ready`."""
@@ -458,12 +524,15 @@ def _row_of(channel: Channel) -> tuple[apsw.SQLiteValue, ...]:
         channel.page,
         channel.fence,
         channel.held,
+        channel.revoked,
+        msgspec.json.encode(list(channel.leases)).decode() if channel.leases else None,
+        channel.told,
     )
 
 
 def _channel_of(row: Iterable[apsw.SQLiteValue]) -> Channel:
-    number, client_id, first, last, dropped, newest, policy, live_until, acknowledged, page, fence, held = cast(
-        "tuple[int, bytes, int, int, int, int, str, float, str | None, str, int, int]", row
+    number, client_id, first, last, dropped, newest, policy, live_until, acknowledged, page, fence, held, *rest = cast(
+        "tuple[int, bytes, int, int, int, int, str, float, str | None, str, int, int, int, str | None, int]", row
     )
     channel = Channel(number, client_id.decode(), first)
     channel.last, channel.dropped, channel.newest_token = last, dropped, newest
@@ -471,7 +540,21 @@ def _channel_of(row: Iterable[apsw.SQLiteValue]) -> Channel:
     if acknowledged:
         channel.acknowledged = msgspec.json.decode(acknowledged, type=dict[int, int])
     channel.page, channel.fence, channel.held = page, fence, bool(held)
+    revoked, leases, told = cast("tuple[int, str | None, int]", rest)
+    channel.revoked, channel.told = revoked, told
+    if leases:  # of connections whose process has ended
+        channel.leases = dict.fromkeys(msgspec.json.decode(leases, type=list[int]), 0)
     return channel
+
+
+def _row_of_notice(notice: Notice) -> tuple[apsw.SQLiteValue, ...]:
+    client_id = notice.client_id.encode()
+    return notice.sequence, client_id, notice.connected, notice.time, notice.since, notice.given_up
+
+
+def _notice_of(row: Iterable[apsw.SQLiteValue]) -> Notice:
+    sequence, client_id, connected, time, since, given_up = cast("tuple[int, bytes, int, float, float, str]", row)
+    return Notice(client_id.decode(), sequence, bool(connected), time, since, given_up)
 
 
 def _told(error: apsw.Error) -> StoreError:
@@ -549,9 +632,15 @@ def _let_it_shrink(connection: apsw.Connection) -> None:
     connection.pragma("user_version", 2)
 
 
+def _know_who_is_there(connection: apsw.Connection) -> None:
+    with connection:
+        connection.execute(_PRESENCE)
+        connection.pragma("user_version", 3)
+
+
 _INCREMENTAL: Final = 2
 
-_STEPS: Final = (_make_tables, _let_it_shrink)
+_STEPS: Final = (_make_tables, _let_it_shrink, _know_who_is_there)
 """What leads from each version of the schema to the next; 0 is an empty file. The version is written last."""
 
 

@@ -21,34 +21,46 @@ from typing import TypeVar, cast
 import pytest
 
 from pushline.messages import Append, Message, Policy, format_id, id_at
-from pushline.protocol.codes import REPLACED
+from pushline.protocol.codes import INVALID_TOKEN, REPLACED
 from pushline.protocol.tokens import Claims
 from pushline.stores.base import (
+    Accepted,
     Acknowledge,
     Affirm,
     Arrived,
     Asked,
     ChannelState,
+    Claim,
     Connect,
     Connected,
     Contested,
     Create,
+    Dismiss,
+    Dismissed,
+    Drain,
     Event,
     Full,
+    GiveUp,
     Handled,
     Held,
+    Notice,
     Operation,
     Outcome,
     Published,
     Read,
     Refused,
     Release,
+    Renew,
     Repeated,
     Reply,
     Retention,
+    Retry,
+    Revoke,
     Room,
+    Settle,
     Store,
     StoreOptions,
+    Waiting,
 )
 
 T = TypeVar("T")
@@ -1341,8 +1353,254 @@ class Contests(StoreCase):
         assert self.contest(token, "q") == holder.fence
 
 
+class Presence(StoreCase):
+    """Who is there, and what the application is told of it (contract, G8)."""
+
+    def come(self, claims: Claims, page: str = "p") -> Connected:
+        """A page that connects, where the application wants to know."""
+        (outcome,) = self.do(Connect(claims, page, None, tell=True))
+        assert isinstance(outcome, Connected)
+        return outcome
+
+    def settle(self, *fences: int, tell: bool = True) -> Outcome:
+        """The time to come back is over."""
+        (outcome,) = self.do(Settle("ann", fences, tell))
+        return outcome
+
+    def waiting(self) -> list[tuple[bool, str]]:
+        """What the application was not told yet: whether somebody is there, and why it was given up."""
+        notices = self.answer(self.asking().notices_of("ann"))
+        listed = self.answer(self.asking().notices(0, 100))
+        assert listed.notices == list(notices)
+        assert listed.waiting + listed.given_up == len(notices)
+        return [(notice.connected, notice.given_up) for notice in notices]
+
+    def test_coming_and_going_are_told_in_turn(self) -> None:
+        token = self.create()
+        sequences = []
+        for _ in range(3):
+            page = self.come(token)
+            assert page.notice is not None
+            assert page.notice.connected
+            assert self.do(Accepted("ann", page.notice.sequence)) == [None]
+            self.release(page)
+            self.now += 5
+            gone = self.settle(page.fence)
+            assert isinstance(gone, Notice)
+            assert (gone.client_id, gone.connected, gone.time) == ("ann", False, self.now)
+            assert self.do(Accepted("ann", gone.sequence)) == [None]
+            sequences += [page.notice.sequence, gone.sequence]
+        assert sequences == sorted(set(sequences))
+        assert self.waiting() == []
+
+    def test_sequences_increase_whatever_the_clock_does(self) -> None:
+        first = self.come(self.create()).notice
+        assert first is not None
+        self.do(Accepted("ann", first.sequence))
+        self.now -= 3000
+        second = self.come(self.create("bob")).notice
+        assert second is not None
+        assert second.sequence > first.sequence
+
+    def test_who_comes_back_in_time_tells_nothing(self) -> None:
+        token = self.create()
+        page = self.come(token)
+        self.release(page)
+        again = self.come(token, "q")
+        assert again.notice is None
+        assert self.settle(page.fence) is None
+        assert self.waiting() == [(True, "")]
+
+    def test_settling_frees_the_place_as_well(self) -> None:
+        token = self.create(policy=Policy.REJECT)
+        page = self.connect(token, "p")
+        assert self.settle(page.fence, tell=False) is None
+        self.connect(token, "q")
+
+    def test_in_share_the_last_one_counts(self) -> None:
+        token = self.create(policy=Policy.SHARE)
+        pages = [self.come(token, f"p{n}") for n in range(2)]
+        assert self.settle(pages[1].fence) is None
+        self.settle(pages[0].fence)
+        assert self.waiting() == [(True, ""), (False, "")]
+
+    def test_where_nobody_listens_nothing_waits(self) -> None:
+        page = self.connect(self.create(), "p")
+        assert page.notice is None
+        self.settle(page.fence, tell=False)
+        assert self.waiting() == []
+
+    def test_they_are_accepted_in_order(self) -> None:
+        page = self.come(self.create())
+        self.settle(page.fence)
+        assert page.notice is not None
+        assert self.do(Accepted("ann", page.notice.sequence + 1)) == [None]  # it is not its turn
+        (following,) = self.do(Accepted("ann", page.notice.sequence))
+        assert isinstance(following, Notice)
+        assert not following.connected
+        assert self.do(Accepted("ann", page.notice.sequence)) == [None]  # it has been
+        assert self.waiting() == [(False, "")]
+
+    def test_what_is_given_up_is_kept_until_there_is_something_newer(self) -> None:
+        page = self.come(self.create())
+        assert page.notice is not None
+        self.do(GiveUp("ann", page.notice.sequence, "status 500"))
+        assert self.waiting() == [(True, "status 500")]
+        self.settle(page.fence)
+        assert self.waiting() == [(False, "")]
+
+    def test_what_is_given_up_can_wait_again(self) -> None:
+        page = self.come(self.create())
+        assert page.notice is not None
+        self.do(GiveUp("ann", page.notice.sequence, "status 500"))
+        self.now += 5000
+        assert self.do(Retry("bob"), Retry("ann"), Retry(None)) == [Waiting([]), Waiting(["ann"]), Waiting([])]
+        (again,) = self.do(Claim("ann"))
+        assert isinstance(again, Notice)
+        assert (again.sequence, again.since) == (page.notice.sequence, self.now)
+
+    def test_of_what_waits_behind_it_the_newest_is_told(self) -> None:
+        token = self.create()
+        page = self.come(token)
+        first = page.notice
+        assert first is not None
+        for _ in range(2):
+            self.settle(page.fence)
+            page = self.come(token)
+        (following,) = self.do(GiveUp("ann", first.sequence, "no connection"))
+        assert isinstance(following, Notice)
+        assert following.connected
+        assert self.waiting() == [(True, "")]
+
+    def test_a_queue_is_bounded_and_still_alternates(self) -> None:
+        token = self.create()
+        for _ in range(20):
+            self.settle(self.come(token).fence)
+        waiting = [connected for connected, _ in self.waiting()]
+        assert len(waiting) <= 16
+        assert waiting == [True, False] * (len(waiting) // 2)
+
+    def test_the_outbox_is_bounded_and_what_was_given_up_goes_first(self) -> None:
+        self.open(room=Room(notices=1))
+        first = self.come(self.create()).notice
+        assert first is not None
+        self.do(GiveUp("ann", first.sequence, "status 500"))
+        (other,) = self.do(Connect(self.create("bob"), "p", None, tell=True))
+        assert isinstance(other, Connected)
+        assert other.notice is not None
+        assert self.waiting_of_all() == ["bob"]
+
+    def waiting_of_all(self) -> list[str]:
+        return [notice.client_id for notice in self.answer(self.asking().notices(0, 100)).notices]
+
+    def test_a_channel_that_has_ended_is_remembered_until_that_is_told(self) -> None:
+        page = self.come(self.create(minutes=1))
+        self.now += 1000
+        self.sweep()
+        self.settle(page.fence)
+        assert self.waiting() == [(True, ""), (False, "")]
+
+
+class Revocations(StoreCase):
+    """Tokens that the application has made void (contract, A4 and G9)."""
+
+    def test_a_revoked_token_connects_nothing(self) -> None:
+        old = self.create()
+        self.append()
+        assert self.do(Revoke("ann")) == [None]
+        assert self.look() is None
+        assert self.try_to_connect(old) == Refused(INVALID_TOKEN)
+        fresh = self.create()
+        assert self.try_to_connect(old) == Refused(INVALID_TOKEN)
+        assert self.do(Renew(old), Renew(fresh)) == [Refused(INVALID_TOKEN), None]
+        assert self.connect(fresh).start == fresh.id
+
+    def test_whatever_the_clock_does(self) -> None:
+        old = self.create()
+        self.do(Revoke("ann"))
+        self.now -= 1000
+        assert self.look() is None
+        assert self.try_to_connect(old) == Refused(INVALID_TOKEN)
+
+    def test_it_is_remembered_for_as_long_as_tokens_live(self) -> None:
+        old = self.create(minutes=1440)
+        self.do(Revoke("ann"))
+        self.now += DAY - 1
+        self.sweep()
+        assert self.try_to_connect(old) == Refused(INVALID_TOKEN)
+
+    def test_a_store_that_was_lost_remembers_it_from_then_on(self) -> None:
+        old = self.create()
+        self.open()
+        self.do(Revoke("ann"))
+        assert self.try_to_connect(old) == Refused(INVALID_TOKEN)
+
+    def test_there_may_be_no_room_for_that(self) -> None:
+        self.open(room=Room(channels=1))
+        self.create()
+        assert self.do(Revoke("bob"), Revoke("ann")) == [Full(), None]
+
+    def test_dismissing_changes_nothing_here(self) -> None:
+        old = self.create()
+        assert self.do(Dismiss("ann"), Drain(self.now)) == [None, None]
+        self.connect(old)
+
+
+class Lists(StoreCase):
+    """The client ids that have a channel (contract, A4)."""
+
+    def names(self, prefix: str = "", after: str = "", connected: bool | None = None, limit: int = 100) -> list[str]:
+        """The client ids of a list, and `…` when it goes on."""
+        found = self.answer(self.asking().clients(prefix, after, connected, limit, self.now))
+        return [entry.client_id for entry in found.entries] + ([f"… {found.next}"] if found.next is not None else [])
+
+    def test_they_come_in_the_order_of_their_utf_8(self) -> None:
+        for name in ("b", "a\0b", "é", "a", "😀", "\uffff", "B"):
+            self.create(name)
+        assert self.names() == ["B", "a", "a\0b", "b", "é", "\uffff", "😀"]
+
+    def test_a_list_goes_on_behind_its_last_one(self) -> None:
+        for n in range(5):
+            self.create(f"c{n}")
+        assert self.names(limit=2) == ["c0", "c1", "… c1"]
+        assert self.names(limit=2, after="c1") == ["c2", "c3", "… c3"]
+        assert self.names(limit=2, after="c3") == ["c4"]
+
+    def test_a_prefix_and_whether_somebody_is_there_choose(self) -> None:
+        for name in ("room/ann", "room/bob", "roon", "a"):
+            token = self.create(name)
+            if name != "room/bob":
+                self.connect(token, "p")
+        assert self.names("room/") == ["room/ann", "room/bob"]
+        assert self.names("room/", connected=True) == ["room/ann"]
+        assert self.names(connected=False) == ["room/bob"]
+        assert self.names("room/", after="room/ann") == ["room/bob"]
+        assert self.names("z") == []
+
+    def test_what_has_ended_is_not_there(self) -> None:
+        self.create(minutes=1)
+        self.create("bob")
+        self.now += 100
+        assert self.names() == ["bob"]
+
+
 class StoreConformance(
-    Ids, Commits, Channels, Keys, Keeping, Reads, Starts, Looks, Rooms, LostStores, Acknowledgements, Places, Contests
+    Ids,
+    Commits,
+    Channels,
+    Keys,
+    Keeping,
+    Reads,
+    Starts,
+    Looks,
+    Rooms,
+    LostStores,
+    Acknowledgements,
+    Places,
+    Contests,
+    Presence,
+    Revocations,
+    Lists,
 ):
     """Everything that :class:`pushline.stores.base.Store` promises to one hub: see the module."""
 
@@ -1395,6 +1653,36 @@ class SharedStoreConformance(StoreCase):
         assert theirs == [Published("ann", Message(message.id, token.id, b"hello"))]
         assert mine == []
         peer.close()
+
+    def test_that_connections_are_to_end_is_told(self) -> None:
+        peer = self.make_peer(self.store)
+        mine, theirs = self.listen(self.store), self.listen(peer)
+        self.create()
+        self.do(Revoke("ann"), Dismiss("bob"))
+        self.settle()
+        assert theirs == [Dismissed("ann", revoked=True), Dismissed("bob", revoked=False)]
+        assert mine == []
+        peer.close()
+
+    def test_what_a_hub_that_ended_left_behind_is_told_once(self) -> None:
+        peer = self.make_peer(self.store)
+        self.listen(self.store)
+        self.listen(peer)
+        peer.orphans()
+        token = self.create()
+        (page,) = self.do(Connect(token, "p", None, tell=True))
+        assert isinstance(page, Connected)
+        assert peer.orphans() is None
+        self.store.close()
+        self.store = peer
+        orphans = peer.orphans()
+        assert orphans is not None
+        assert orphans.connections == [("ann", (page.fence,))]
+        assert orphans.notices == ["ann"]
+        assert peer.orphans() is None
+        (notice,) = self.do(Claim("ann"))
+        assert notice == page.notice
+        assert self.do(Claim("ann")) == [None]
 
     def test_that_the_application_waits_is_told(self) -> None:
         peer = self.make_peer(self.store)

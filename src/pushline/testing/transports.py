@@ -577,6 +577,7 @@ class Streaming(TransportCase):
         assert far.receive() == [Ping()]
         far.say(Ack(""))
         far.say(FreshToken(self.create(seconds=20)))
+        self.clock.turn()
         assert far.receive() == [TokenAccepted(expires_in=20)]
         self.clock.advance(19)
         assert any(isinstance(item, Expiring) for item in far.receive())

@@ -21,6 +21,7 @@ import socket
 import struct
 import termios
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from fcntl import ioctl
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
@@ -30,7 +31,7 @@ from pushline.errors import ConnectionEnded
 from pushline.http.page import Origins
 from pushline.http.request import Request
 from pushline.hub import Hub, Outlet
-from pushline.protocol.codes import INVALID_TOKEN, ORIGIN_NOT_ALLOWED, PROTOCOL_ERROR
+from pushline.protocol.codes import INVALID_TOKEN, ORIGIN_NOT_ALLOWED, PROTOCOL_ERROR, TOO_MANY
 from pushline.protocol.session import Session
 from pushline.protocol.values import Close, Traffic
 
@@ -141,6 +142,10 @@ def bearer(request: Request) -> str | None:
     return token.strip() if scheme.lower() == "bearer" and token else None
 
 
+def _nobody(address: str) -> None:
+    """Nobody counts connections."""
+
+
 CONNECTING: Final = 0
 OPEN: Final = 1
 CLOSING: Final = 2
@@ -152,7 +157,7 @@ class Stream(ABC):
     To the loop they are an :class:`asyncio.Protocol`, without being derived from it: so they can be compiled.
     """
 
-    __slots__ = ("_close_timer", "_door", "_phase", "_wire", "session")
+    __slots__ = ("_close_timer", "_door", "_phase", "_wire", "address", "left", "retry", "session")
 
     session: Session
     name: str
@@ -162,10 +167,18 @@ class Stream(ABC):
         self._wire = wire
         self._phase = CONNECTING
         self._close_timer: Timer | None = None
+        self.address = ""
+        self.left: Callable[[str], None] = _nobody
+        """Told ``address`` when the connection is gone, by whoever counts those."""
+        self.retry = 0
+        """Milliseconds after which to come back, when there is no room for this connection."""
 
     def _connect(self, request: Request, token: str | None) -> None:
         self._door.wires += 1
-        self._door.connect(request, token, self)
+        if self.retry:
+            self._door.hub.refuse(self, ConnectionEnded(TOO_MANY, self.retry))
+        else:
+            self._door.connect(request, token, self)
 
     def opened(self, session: Session) -> bool:
         """See :class:`Outlet`."""
@@ -213,6 +226,7 @@ class Stream(ABC):
         """The connection is gone."""
         phase, self._phase = self._phase, CLOSING
         self._door.wires -= 1
+        self.left(self.address)
         if self._close_timer is not None:
             self._close_timer.cancel()
         if phase is OPEN:
