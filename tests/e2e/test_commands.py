@@ -6,11 +6,15 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import stat
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from pushline.stores.sqlite import DATABASE
 
 from .conftest import StartProgram, StartPushline
 from .processes import COMMAND, PushlineProcess, clean_environment, curl, find_tokens, free_port, run_pushline
@@ -78,6 +82,24 @@ class TestServe:
         assert refused.stderr == (
             f"Error: --data-dir {folder} belongs to a Pushline that is running. Stop it, or name another folder.\n"
         )
+
+    def test_a_database_that_another_program_has_open_is_refused_in_a_sentence(self, pushline: PushlineProcess) -> None:
+        assert pushline.terminate() == 0
+        database = pushline.data_dir / DATABASE
+        with closing(sqlite3.connect(database)) as other:
+            other.execute("BEGIN")
+            assert other.execute("SELECT count(*) FROM messages").fetchone() == (0,)
+            refused = run_pushline("serve", "--data-dir", str(pushline.data_dir), "--listen", "127.0.0.1:0")
+        assert refused.returncode == 1
+        assert refused.stderr == (
+            f"Error: {database} is open in another program. Close it there, or choose another --data-dir.\n"
+        )
+        pushline.restart()
+        with (
+            closing(sqlite3.connect(database, timeout=0)) as other,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            other.execute("SELECT count(*) FROM messages")
 
     @pytest.mark.parametrize(
         ("option", "value", "sentence"),

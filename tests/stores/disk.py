@@ -12,7 +12,7 @@ import apsw
 from pushline.messages import Append, Policy
 from pushline.protocol.tokens import Claims
 from pushline.stores.base import Create, Durability, Outcome, Retention
-from pushline.stores.sqlite import DATABASE, SqliteStore
+from pushline.stores.sqlite import DATABASE, VFS, SqliteStore
 from pushline.testing.stores import NOW
 
 
@@ -57,7 +57,7 @@ class Disk:
         return self.open()
 
     def rows(self, table: str) -> int:
-        connection = apsw.Connection(str(self.path))
+        connection = apsw.Connection(str(self.path), vfs=VFS)
         try:
             ((count,),) = connection.execute(f"SELECT count(*) FROM {table}")  # noqa: S608 - a table of ours
         finally:

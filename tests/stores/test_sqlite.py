@@ -220,7 +220,7 @@ class TestCheckpoints:
     ) -> None:
         monkeypatch.setattr(sqlite, "_RESTART_PAGES", 1)
         create(disk.store)
-        reader = apsw.Connection(str(disk.path))
+        reader = apsw.Connection(str(disk.path), vfs=sqlite.VFS)
         reader.execute("BEGIN; SELECT count(*) FROM messages")
         self.write_much(disk)
         while checkpoints.get(timeout=60) != (apsw.SQLITE_CHECKPOINT_RESTART, None):

@@ -10,7 +10,7 @@ import pytest
 from tests.stores.disk import Disk, append, create, sweep, texts
 
 from pushline.messages import Append, Message
-from pushline.stores import open_store
+from pushline.stores import open_store, sqlite
 from pushline.stores.base import Acknowledge, Connect, Connected, Durability, Retention, StoreOptions
 from pushline.stores.sqlite import DATABASE
 from pushline.testing.stores import NOW
@@ -22,8 +22,8 @@ class Counting(apsw.VFS):
     """The file system, with a list of the files that were synced."""
 
     def __init__(self) -> None:
-        self._base = apsw.vfs_names()[0]
-        super().__init__("counting", self._base, makedefault=True)
+        self._base = sqlite.VFS
+        super().__init__("counting", self._base)
         self.synced: list[str] = []
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
@@ -39,8 +39,9 @@ class Counting(apsw.VFS):
 
 
 @pytest.fixture
-def syncs() -> Iterator[list[str]]:
+def syncs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     vfs = Counting()
+    monkeypatch.setattr(sqlite, "VFS", "counting")
     yield vfs.synced
     vfs.unregister()
 
