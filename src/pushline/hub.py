@@ -266,7 +266,11 @@ class Hub:
         operations.append(operation)
         self._replies.append(reply)
         if len(operations) == 1:
-            self._clock.call_soon(self._turn)
+            self._clock.call_soon(self._gather)
+
+    def _gather(self) -> None:
+        # The loop looks at its sockets once more before the commit: what came meanwhile shares it.
+        self._clock.call_soon(self._turn)
 
     def _turn(self) -> None:
         operations, replies = self._operations, self._replies
