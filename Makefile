@@ -63,7 +63,7 @@ system:
 	@tools/system-packages curl chromium firefox-esr fonts-dejavu-core nginx-light caddy haproxy openssl golang-go php-cli ruby
 
 .PHONY: bench
-bench: $(VENV)/development $(BENCH)/installed ## measure Pushline beside other servers, about ninety minutes
+bench: $(VENV)/development $(BENCH)/installed ## measure Pushline beside other servers, about a hundred minutes
 	@tools/system-packages nginx-light libnginx-mod-nchan nats-server
 	@! command -v cc >/dev/null || $(MAKE) -s $(COMPILED)
 	$(BIN)/python -m bench.compare $(BENCHMARK)

@@ -35,7 +35,7 @@ _EPILOG = "\b\n" + "\n\n\b\n".join(
         _lists("Rows", {row.name: row.title for row in ROWS.values()}),
         "Examples:\n"
         "  python -m bench.compare --quick --server pushline --server nchan --row A1\n"
-        "  python -m bench.compare                 everything, about ninety minutes\n"
+        "  python -m bench.compare                 everything, about a hundred minutes\n"
         "  python -m bench.compare --page          the page again, from the results that are there",
     )
 )

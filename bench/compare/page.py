@@ -11,7 +11,7 @@ from pushline.bench.statistics import Spread, short
 
 from .plots import Plot, Point
 from .results import Cell, Results, summary
-from .rows import BY_PAGES, CPU, P99, ROWS, Column, Row
+from .rows import CPU, LINES, P99, ROWS, Column, Row
 from .servers import OURS, SERVERS
 
 _STYLE: Final = """
@@ -109,7 +109,7 @@ def _doubt(one: Spread, other: Spread) -> str:
 
 
 def plots(rows: Sequence[Measured]) -> dict[str, Plot]:
-    """By the row that each is shown with. Rows that differ only in the number of pages are lines of their own."""
+    """By the row that each is shown with. Rows that differ in one number only are on lines."""
     found = {}
     for one in rows:
         column = one.row.columns[0]
@@ -118,24 +118,23 @@ def plots(rows: Sequence[Measured]) -> dict[str, Plot]:
             for name, cell in one.cells.items()
             if (spread := cell.spreads.get(column.key)) is not None
         ]
-        if len(points) > 1 and one.row.name not in BY_PAGES:
+        if len(points) > 1 and not any(one.row.name in names for names in LINES.values()):
             found[one.row.name] = Plot(f"{one.row.title}: {column.title}", _axis(column), points)
-    by_pages = [one for one in rows if one.row.name in BY_PAGES and OURS in one.cells]
-    if len(by_pages) > 1:
-        for column in (CPU, P99):
-            found[f"pages-{column.key}"] = Plot(
-                f"{column.title} by open pages",
-                _axis(column),
-                [_by_pages(one, column) for one in by_pages],
-                "open pages",
-            )
+    for number, names in LINES.items():
+        line = [one.cells[OURS] for one in rows if one.row.name in names and OURS in one.cells]
+        if len(line) > 1:
+            for column in (CPU, P99):
+                points = [_at(cell, column, number) for cell in line]
+                title = f"{column.title} by {number}"
+                found[title] = Plot(title, _axis(column), points, number)
     return found
 
 
-def _by_pages(one: Measured, column: Column) -> Point:
-    cell = one.cells[OURS]
+def _at(cell: Cell, column: Column, number: str) -> Point:
     spread = cell.spreads[column.key]
-    return Point(str(cell.pages), spread.median, spread.least, spread.most)
+    channels = cell.spreads.get("channels")
+    size = int(channels.median) if channels and number.startswith("channels") else cell.pages
+    return Point(str(size), spread.median, spread.least, spread.most)
 
 
 def _axis(column: Column) -> str:
@@ -156,7 +155,8 @@ def _page(results: Results, machine: Mapping[str, str], drawn: Mapping[str, str]
     yield from _losses(rows)
     for one in rows:
         yield from _row(one, drawn)
-    yield from _by_pages_plots(drawn)
+    for number in LINES:
+        yield from _line_plots(drawn, number)
     yield "<h2>Method</h2>" + "".join(f"<p>{escape(text)}</p>" for text in _METHOD)
     yield from _machine(results, machine)
     yield "</html>"
@@ -202,10 +202,10 @@ def _cell(cell: Cell, column: Column) -> str:
     return f"{short(spread.median)}{mark}{reach}"
 
 
-def _by_pages_plots(drawn: Mapping[str, str]) -> Iterator[str]:
-    found = [svg for key, svg in drawn.items() if key.startswith("pages-")]
+def _line_plots(drawn: Mapping[str, str], number: str) -> Iterator[str]:
+    found = [svg for key, svg in drawn.items() if key.endswith(f" by {number}")]
     if found:
-        yield "<h2>By how many pages are open</h2>" + "".join(found)
+        yield f"<h2>By {number}</h2>" + "".join(found)
 
 
 def _machine(results: Results, machine: Mapping[str, str]) -> Iterator[str]:

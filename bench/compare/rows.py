@@ -21,7 +21,7 @@ from pushline.bench.processes import ProcessTree
 from pushline.bench.senders import Pattern
 from pushline.bench.tally import Tally
 
-from .servers import SERVER_CPU, PinnedServer, Server, pinned
+from .servers import SERVER_CPU, PinnedServer, Pushline, Server, pinned
 
 SIZE: Final = 256
 SENDERS: Final = 4
@@ -145,6 +145,20 @@ class Sending:
             run.note(outcome, run.tree.cpu_seconds() - before)
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Sends as ``sending`` does, on a server that has ``times`` as many channels more as there are pages."""
+
+    times: int
+    sending: Sending
+
+    def __call__(self, run: Run) -> None:
+        assert isinstance(run.server, Pushline)  # noqa: S101
+        run.server.fill(run.pages * self.times, run.progress)
+        run.numbers["channels"] = run.pages * (self.times + 1)
+        self.sending(run)
+
+
 def idle(run: Run) -> None:
     """Opens pages, and sends nothing."""
     with run.opened() as load:
@@ -207,6 +221,13 @@ def kept_awake() -> Iterator[None]:
 
 _STEADY: Final = Pattern(rate=1000, to="random")
 _AFTER: Final = (CPU, P50, P99, MEMORY)
+
+
+def _beside(name: str, times: int) -> Row:
+    title = f"1,000 messages a second to 1,000 pages, beside {1000 * times:,} other channels"
+    text = "Each of the others has a message that waits and no page. CPU and latency, by how much the store holds."
+    measure = Beside(times, Sending(_STEADY, awake=True))
+    return Row(name, title, text, 1000, (CPU, P50, P99), measure, only_ours=True, only_kept=True)
 
 
 def _steady(name: str, pages: int) -> Row:
@@ -287,6 +308,9 @@ ROWS: Final[dict[str, Row]] = {
         _steady("C5", 5000),
         _steady("C10", 10_000),
         _steady("C19", 19_000),
+        _beside("S10", 10),
+        _beside("S100", 100),
+        _beside("S1000", 1000),
         Row(
             "R",
             "15,000 pages come back at once",
@@ -305,5 +329,5 @@ ROWS: Final[dict[str, Row]] = {
         ),
     )
 }
-BY_PAGES: Final = ("C1", "C5", "C10", "C19")
-"""The rows that differ in nothing but the number of pages."""
+LINES: Final = {"open pages": ("C1", "C5", "C10", "C19"), "channels in the store": ("C1", "S10", "S100", "S1000")}
+"""The rows that differ in nothing but one number, by what that number is."""

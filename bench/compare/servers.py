@@ -20,6 +20,7 @@ import aiohttp
 from bench.chaos.line import HOST
 from bench.chaos.server import ServerProcess, free_port
 
+from pushline.bench.asking import ask_all
 from pushline.bench.dialect import Dialect, PushlineDialect
 from pushline.bench.pages import Progress
 from pushline.bench.run import make_channels
@@ -35,6 +36,12 @@ INSTALL: Final = "`make bench` installs it"
 API_KEY: Final = "benchmark-key-0123456789"
 SERVER_CPU: Final = 0
 GENERATOR_CPU: Final = 1
+FILLED_AT_ONCE: Final = 5000
+FILLED_BYTES: Final = 256
+
+
+def _quiet(what: str, part: float) -> None:
+    """Progress of a part too small to be told of."""
 
 
 class PinnedServer(ServerProcess):
@@ -136,6 +143,15 @@ class Pushline(Server):
         tokens = make_channels((HOST, self.port), dialect, client_ids, "share" if one_channel else "replace", progress)
         dialect.tokens = tokens * pages if one_channel else tokens
         return dialect
+
+    def fill(self, channels: int, progress: Progress) -> None:
+        """Make so many channels that no page comes for, each with a message that waits."""
+        for first in range(0, channels, FILLED_AT_ONCE):
+            client_ids = [f"away{number}" for number in range(first, min(first + FILLED_AT_ONCE, channels))]
+            dialect = PushlineDialect(self._host, "", API_KEY, client_ids)
+            make_channels((HOST, self.port), dialect, client_ids, "replace", _quiet)
+            for _ in ask_all((HOST, self.port), [dialect.request_all(b"x" * FILLED_BYTES)]):
+                progress(f"making {channels:,} channels", (first + len(client_ids)) / channels)
 
 
 class Nchan(Server):

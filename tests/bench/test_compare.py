@@ -133,7 +133,7 @@ class TestThePage:
         ]
 
     def test_it_stands_alone_and_has_everything(self, compared: Results) -> None:
-        drawn = {"A1": "<svg>bars</svg>", "pages-cpu_us": "<svg>line</svg>"}
+        drawn = {"A1": "<svg>bars</svg>", "server's CPU by open pages": "<svg>line</svg>"}
         text = page(compared, {"processor": "a & b"}, drawn, quick=False)
         for part in ("<svg>bars</svg>", "<svg>line</svg>", "a &amp; b", "21 lost", "<small>60–62</small>", "30,000*"):
             assert part in text
@@ -153,13 +153,19 @@ class TestThePage:
 
     def test_each_row_has_bars_and_the_number_of_pages_lines(self, compared: Results) -> None:
         drawn = plots(measured(compared))
-        assert list(drawn) == ["A1", "pages-cpu_us", "pages-p99_ms"]
+        assert list(drawn) == ["A1", "server's CPU by open pages", "latency p99 by open pages"]
         assert [(point.name, point.ours) for point in drawn["A1"].points] == [
             ("Pushline", True),
             ("nchan", False),
             ("FastAPI", False),
         ]
-        assert [point.name for point in drawn["pages-p99_ms"].points] == ["1000", "5000"]
+        assert [point.name for point in drawn["latency p99 by open pages"].points] == ["1000", "5000"]
+
+    def test_rows_with_more_channels_in_the_store_are_on_a_line_of_their_own(self, results: Results) -> None:
+        results.add(result("pushline", "C1", cpu_us=1.0, p99_ms=1.0))
+        results.add(result("pushline", "S10", cpu_us=1.0, p99_ms=1.0, channels=11_000))
+        drawn = plots(measured(results))
+        assert [point.name for point in drawn["latency p99 by channels in the store"].points] == ["1000", "11000"]
 
 
 class TestServers:
