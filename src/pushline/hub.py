@@ -655,11 +655,14 @@ class Hub:
         outlet.flush()
 
     def _acknowledge(self, session: Session, fence: int, id: int) -> None:
-        self._submit(Acknowledge(session.client_id, session.token_of(id), fence, id, session.start))
-        if self._waits:
-            self._handled(session, session.start, id)
+        acknowledge = Acknowledge(session.client_id, session.token_of(id), fence, id, session.start)
+        if self._waits:  # who is told `delivered` and looks then finds it; it is as true when it could not be kept
+            handled = partial(self._handled, session, session.start, id)
+            self._submit(acknowledge, (handled, handled))
+        else:
+            self._submit(acknowledge)
 
-    def _handled(self, session: Session, after: int, id: int) -> None:
+    def _handled(self, session: Session, after: int, id: int, _: object = None) -> None:
         self.counters.messages_delivered += self._waits.handled(session.client_id, session.page, after, id)
 
     def _refresh(self, outlet: Outlet, token: str) -> None:

@@ -20,6 +20,7 @@ class TestTheAnswer:
         answer = stage.wait()
         assert answer == []
         page.acknowledge()
+        stage.clock.turn()
         assert answer == ["delivered"]
         assert stage.hub.counters.messages_delivered == 1
         stage.clock.advance(60)
@@ -66,6 +67,7 @@ class TestTheAnswer:
         page = stage.connect(token)
         assert answer == []
         page.acknowledge()
+        stage.clock.turn()
         assert answer == ["delivered"]
 
     def test_a_page_that_came_and_did_not_answer_makes_it_sent(self, stage: Stage) -> None:
@@ -79,6 +81,7 @@ class TestTheAnswer:
         page = stage.connect(stage.create())
         answers = [stage.wait(str(n)) for n in range(4)]
         page.acknowledge(format_id(page.messages[2].id))
+        stage.clock.turn()
         assert answers == [["delivered"]] * 3 + [[]]
         assert stage.hub.counters.messages_delivered == 3
 
@@ -86,8 +89,10 @@ class TestTheAnswer:
         ann, bob = stage.connect(stage.create("ann")), stage.connect(stage.create("bob"))
         to_ann, to_bob = stage.wait("0", "ann"), stage.wait("1", "bob")
         bob.acknowledge()
+        stage.clock.turn()
         assert (to_ann, to_bob) == ([], ["delivered"])
         ann.acknowledge()
+        stage.clock.turn()
         assert to_ann == ["delivered"]
 
     def test_in_share_one_page_is_enough(self, stage: Stage) -> None:
@@ -96,12 +101,14 @@ class TestTheAnswer:
         other = stage.connect(token, "q")
         answer = stage.wait()
         other.acknowledge()
+        stage.clock.turn()
         assert answer == ["delivered"]
 
     def test_in_reject_the_page_that_holds_the_place_is_asked(self, stage: Stage) -> None:
         page = stage.connect(stage.create(policy=Policy.REJECT))
         answer = stage.wait()
         page.acknowledge()
+        stage.clock.turn()
         assert answer == ["delivered"]
 
     def test_it_outlives_the_connection(self, stage: Stage) -> None:
@@ -123,6 +130,7 @@ class TestTheAnswer:
         assert answer == []
         assert [type(item) for item in back.got[-2:]] == [Message, Ping]
         back.acknowledge()
+        stage.clock.turn()
         assert answer == ["delivered"]
 
     def test_another_page_that_gets_the_message_answers_it(self, stage: Stage) -> None:
@@ -132,12 +140,14 @@ class TestTheAnswer:
         other = stage.connect(token, "q")
         assert other.texts == ["hello"]
         other.acknowledge()
+        stage.clock.turn()
         assert answer == ["delivered"]
 
     def test_a_goodbye_answers_it(self, stage: Stage) -> None:
         page = stage.connect(stage.create())
         answer = stage.wait()
         page.say("leave", id=page.cursor)
+        stage.clock.turn()
         assert answer == ["delivered"]
 
     def test_an_acknowledgement_by_post_after_the_connection_answers_it(self, stage: Stage) -> None:
@@ -145,6 +155,7 @@ class TestTheAnswer:
         answer = stage.wait()
         page.drop()
         page.post("leave")
+        stage.clock.turn()
         assert answer == ["delivered"]
 
     def test_a_fresh_token_between_changes_nothing(self, stage: Stage) -> None:
@@ -152,6 +163,7 @@ class TestTheAnswer:
         answer = stage.wait()
         page.say("token", token=stage.create())
         page.acknowledge()
+        stage.clock.turn()
         assert answer == ["delivered"]
 
     def test_a_drain_answers_at_once_with_what_is_true(self, stage: Stage) -> None:
@@ -183,7 +195,9 @@ class TestNoLies:
         stage.send("before")
         answer = stage.wait()
         page.acknowledge(format_id(page.messages[0].id))
+        stage.clock.turn()
         page.acknowledge("")
+        stage.clock.turn()
         assert answer == []
 
     def test_an_acknowledgement_of_what_the_page_was_not_given_is_none(self, stage: Stage) -> None:
@@ -191,7 +205,9 @@ class TestNoLies:
         page.block()
         answer = stage.wait(seconds=5)
         page.acknowledge(format_id(stage.hub._outlets["ann"][0].session.position + 100))
+        stage.clock.turn()
         page.acknowledge("8796093022207-0")
+        stage.clock.turn()
         assert answer == []
         stage.clock.advance(5)
         assert answer == ["queued"]
@@ -202,6 +218,7 @@ class TestNoLies:
         page = stage.connect(stage.create())
         stage.send("for the page that came")
         page.acknowledge()
+        stage.clock.turn()
         assert page.texts == ["for the page that came"]
         assert answer == []
         back = stage.connect(page.token, "p", page.cursor)
@@ -225,6 +242,7 @@ class TestNoLies:
         page.read_on()
         assert any(isinstance(item, Gap) for item in page.got)
         page.acknowledge()
+        stage.clock.turn()
         assert answer == []
         stage.connect(page.token, "p", page.cursor)
         stage.clock.advance(5)
@@ -239,6 +257,7 @@ class TestNoLies:
         page = stage.connect(token)
         assert page.open.gap
         page.acknowledge()
+        stage.clock.turn()
         assert answer == []
 
     def test_in_share_a_page_that_missed_it_does_not_answer_for_one_that_has_it(self) -> None:
@@ -251,9 +270,11 @@ class TestNoLies:
             stage.send(str(n))
         slow.read_on()
         slow.acknowledge()
+        stage.clock.turn()
         stage.connect(token, "p", slow.cursor)
         assert answer == []
         other.acknowledge()
+        stage.clock.turn()
         assert answer == ["delivered"]
 
     @pytest.mark.parametrize("cursor", [None, "own", "nonsense"])
@@ -280,6 +301,7 @@ class TestNoLies:
             stage.send(str(n))
         page.read_on()  # with a gap, and acknowledges what lies behind it
         page.acknowledge()
+        stage.clock.turn()
         fresh = stage.connect(token, "q")
         assert not fresh.open.gap
         stage.connect(token, "q", fresh.cursor)
@@ -296,6 +318,7 @@ class TestNoLies:
             stage.send(str(n))
         page.read_on()
         page.acknowledge()
+        stage.clock.turn()
         assert answer == ["delivered"]
 
 
@@ -344,6 +367,7 @@ class TestThePing:
         stage.clock.advance(20)
         stage.wait()
         page.acknowledge()
+        stage.clock.turn()
         stage.clock.advance(24.8)
         assert page.pings == 1
         stage.clock.advance(0.3)
@@ -353,6 +377,7 @@ class TestThePing:
         page = stage.connect(stage.create())
         answer = stage.wait()
         page.acknowledge("")
+        stage.clock.turn()
         stage.clock.advance(15)
         assert page.connected
         assert answer == []
@@ -371,6 +396,7 @@ class TestARepeat:
         page = stage.connect(stage.create())
         stage.send(key="k")
         page.acknowledge()
+        stage.clock.turn()
         assert stage.wait(key="k") == ["delivered"]
         assert page.texts == ["hello"]
         assert stage.hub.counters.messages_delivered == 1
@@ -380,6 +406,7 @@ class TestARepeat:
         first, second = stage.wait(key="k"), stage.wait(key="k")
         assert page.texts == ["hello"]
         page.acknowledge()
+        stage.clock.turn()
         assert (first, second) == (["delivered"], ["delivered"])
 
     def test_of_a_send_that_did_not_wait_it_waits(self, stage: Stage) -> None:
@@ -388,12 +415,14 @@ class TestARepeat:
         answer = stage.wait(key="k")
         assert page.last == Ping()
         page.acknowledge()
+        stage.clock.turn()
         assert answer == ["delivered"]
 
     def test_that_does_not_wait_is_sent_when_it_was_delivered(self, stage: Stage) -> None:
         page = stage.connect(stage.create())
         stage.send(key="k")
         page.acknowledge()
+        stage.clock.turn()
         page.drop(orderly=True)
         assert stage.send(key="k") == "sent"
 
@@ -403,6 +432,7 @@ class TestARepeat:
         stage.send(key="k")
         if acknowledged_first:
             page.acknowledge()
+            stage.clock.turn()
         answer = stage.ask_to_wait(key="k")
         if not acknowledged_first:
             page.acknowledge()
@@ -532,6 +562,7 @@ class TestAStoreThatAnswersLater:
         late.answer()
         assert [type(item) for item in page.got[-2:]] == [Message, Ping]
         page.acknowledge()
+        stage.clock.turn()
         late.settle(stage.clock)
         assert answer == ["delivered"]
 
@@ -543,6 +574,7 @@ class TestAStoreThatAnswersLater:
         late.settle(stage.clock)
         answer = stage.wait(key="k")
         page.acknowledge()
+        stage.clock.turn()
         late.settle(stage.clock)
         assert answer == ["delivered"]
         assert page.texts == ["hello"]
