@@ -39,6 +39,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>A page</title><ul id="mess
 
 OLD: Final = f"""
 import json
+import time
 
 from flask import Flask, request
 from google.appengine.api import channel
@@ -55,6 +56,10 @@ def page():
 def say():
     channel.send_message("ann", request.get_data())
     return VERSION
+
+@app.post("/hang")
+def hang():
+    time.sleep(3600)
 
 @app.post("/_ah/channel/connected/")
 def connected():
@@ -292,6 +297,18 @@ class TestReloading:
         application.code.write_text(OLD)
         assert application.say("mended") == "1"
         wait_for(lambda: seen(page) == ["(open)", "welcome", "mended"], lambda: f"{seen(page)}")
+
+    @pytest.mark.parametrize("end", ["change", "SIGTERM"])
+    def test_does_not_wait_for_ever_for_an_answer(self, start: Start, end: str) -> None:
+        application = start(OLD)
+        with socket.create_connection(("127.0.0.1", application.port)) as asking:
+            asking.sendall(b"POST /hang HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+            time.sleep(0.2)
+            if end == "SIGTERM":
+                assert application.end(signal.SIGTERM) == 0
+            else:
+                application.code.write_text(OLD.replace('VERSION = "1"', 'VERSION = "2"'))
+                wait_for(lambda: application.say("hello") == "2", lambda: application.output)
 
     def test_ends_with_0_and_leaves_nothing_behind(self, start: Start) -> None:
         application = start(OLD)

@@ -37,7 +37,10 @@ log = logging.getLogger("pushline.server")
 URL: Final = "PUSHLINE_URL"
 
 END_SECONDS: Final = 10
-"""How long the end, and a reload, waits for what the application still answers."""
+"""How long the end waits for what the application still answers, and then for its threads."""
+
+RELOAD_SECONDS: Final = 3
+"""The same of a reload: whoever changes a file looks at the screen."""
 
 WATCHED: Final = ["*.py", "*.html", "*.jinja", "*.jinja2", "*.j2"]
 """A change of such a file in the current directory, or below it, loads the application again."""
@@ -71,6 +74,7 @@ class Host:
     settings: Settings
     environment: Mapping[str, str] = field(repr=False)
     """What the application finds in its environment besides what is there."""
+    patience: int = END_SECONDS
 
     def load(self) -> Program:
         """The application. Raises :class:`ConfigurationError`, after the traceback of what broke in it."""
@@ -100,7 +104,7 @@ class Host:
                 proxy_headers=bool(settings.trusted_proxies),
                 forwarded_allow_ips=list(settings.trusted_proxies),
                 timeout_keep_alive=max(1, int(settings.idle_timeout)),
-                timeout_graceful_shutdown=END_SECONDS,
+                timeout_graceful_shutdown=self.patience,
             )
         )
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -109,6 +113,10 @@ class Host:
             server.run(sockets=[listener])
         except SystemExit:
             raise ConfigurationError(f"{self.name} did not start: the lines above say why.") from None
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+        _end_within(self.patience)
 
     def serve_until_changed(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve in a process of the reloader's, which ends it when a file has changed."""
@@ -128,7 +136,8 @@ class Host:
         The listener stays open all the time: who connects meanwhile waits, and is not refused.
         """
         # Pages need no moments of their own, since nobody is refused.
-        host = replace(self, settings=replace(self.settings, drain_seconds=0.0))
+        settings = replace(self.settings, drain_seconds=0.0)
+        host = replace(self, settings=settings, patience=RELOAD_SECONDS)
         config = uvicorn.Config(self.name, reload=True, reload_includes=WATCHED, log_config=None, workers=1)
         ChangeReload(config, target=host.serve_until_changed, sockets=[listener]).run()
 
@@ -207,6 +216,13 @@ Stop with Ctrl-C.
 
 def _heard(number: int, frame: object) -> None:
     """The server has heard of the signal as well. It raises it once more at its end, which is to be 0."""
+
+
+def _end_within(seconds: float) -> None:
+    """End the process after so many seconds, if a thread of the application still keeps it."""
+    timer = threading.Timer(seconds, os._exit, [0])
+    timer.daemon = True
+    timer.start()
 
 
 def _end_with_parent() -> None:
