@@ -81,7 +81,7 @@ generate: $(VENV)/development ## write every file that is made from another
 .PHONY: lock
 lock: $(VENV)/development ## choose versions anew and pin them with their hashes
 	$(BIN)/pip install --quiet --upgrade uv
-	for options in "--group dev -o requirements-dev.txt" "--extra demo --group build -o requirements.txt"; do \
+	for options in "--group dev -o requirements-dev.txt" "--extra demo --extra run --group build -o requirements.txt"; do \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" pyproject.toml $$options || exit 1; done
 	cd js && npm update --silent

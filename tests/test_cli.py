@@ -20,6 +20,7 @@ from pushline.client.requests import ApiRequest, ApiResponse
 from pushline.client.sync import Client
 from pushline.errors import ConnectionEnded, Unreachable
 from pushline.server.secrets import API_KEY
+from pushline.settings import Settings
 
 COMMANDS = sorted(main.commands)
 
@@ -84,7 +85,7 @@ class TestHelp:
         for command in COMMANDS:
             assert re.search(rf"^  {command} +\w.*\.$", text, re.M), command
         starts = re.findall(r"^    pushline (\w+)", text, re.M)
-        assert starts == ["demo", "serve", "listen", "send"]
+        assert starts == ["demo", "serve", "run", "listen", "send"]
 
     def test_is_what_no_command_gets(self) -> None:
         result = run()
@@ -111,6 +112,29 @@ class TestHelp:
         assert result.exit_code == 2
         assert re.search(r"^Error: .+[.?]$", result.output, re.M)
         assert "--help" in result.output or "-h" in result.output
+
+
+class TestRun:
+    def test_says_what_to_install_when_something_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("pushline.cli.find_spec", lambda name: None if name == "uvicorn" else object())
+        result = run("run", "hello:app")
+        assert (result.exit_code, result.stdout) == (1, "")
+        sentence = "This needs the package uvicorn. Install all of it: pip install 'pushline[run]'."
+        assert result.stderr == f"Error: {sentence}\n"
+
+    def test_hands_on_the_settings_that_it_has(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        ran: list[tuple[str, Settings, bool]] = []
+
+        def note(name: str, settings: Settings, *, reload: bool, announce: Callable[[str], None]) -> None:
+            ran.append((name, settings, reload))
+
+        monkeypatch.setattr("pushline.hosting.host.run", note)
+        result = run("run", "hello:app", "--no-reload", "--grace", "5", PUSHLINE_STORE="memory", PUSHLINE_TLS_CERT="x")
+        assert result.exit_code == 0
+        assert ran == [("hello:app", Settings(grace=5, store="memory"), False)]
+        assert run("run", "hello:app").exit_code == 0
+        assert ran[1] == ("hello:app", Settings(), True)
+        assert run("run", "hello:app", "--grace", "-1").stderr.startswith("Error: --grace must be at least 0")
 
 
 class TestToken:

@@ -43,7 +43,7 @@ from pushline.protocol.tokens import TokenSigner
 from pushline.protocol.values import Heartbeat
 from pushline.server.native import MAX_PIPELINED, NativeFront
 from pushline.server.secrets import API_KEY, TOKEN_SECRET, WEBHOOK_SECRET
-from pushline.settings import Settings, settings_table
+from pushline.settings import OF_A_SERVER_ALONE, Settings, settings_table
 from pushline.stores import STORES
 from pushline.stores.base import Create, Store, StoreOptions
 from pushline.stores.memory import MemoryStore
@@ -281,13 +281,13 @@ class TestCommands:
     """docs/reference/commands.md is what the commands are, and no page uses another one."""
 
     PAGE = read("docs/reference/commands.md")
-    COMMANDS: ClassVar = ("serve", "token", "send", "clients", "callbacks", "listen", "bench", "demo")
+    COMMANDS: ClassVar = ("serve", "run", "token", "send", "clients", "callbacks", "listen", "bench", "demo")
 
     def test_every_command_is_there_and_nothing_else(self) -> None:
         assert re.findall(r"^## pushline (\w+)$", self.PAGE, re.M) == list(self.COMMANDS)
         assert set(commands()) == set(self.COMMANDS)
 
-    @pytest.mark.parametrize("name", COMMANDS[1:])
+    @pytest.mark.parametrize("name", COMMANDS[2:])
     def test_every_option_is_there_and_nothing_else(self, name: str) -> None:
         listed = re.findall(r"^\| `(--[a-z-]+)` \|", section(self.PAGE, f"pushline {name}"), re.M)
         assert listed == [flag for flag in flags_of(name) if flag != "--help"]
@@ -295,6 +295,14 @@ class TestCommands:
     def test_every_option_of_serve_is_in_the_settings(self) -> None:
         listed = re.findall(r"^\| `(--[a-z-]+)` \|", read("docs/reference/settings.md"), re.M)
         assert listed == [flag for flag in flags_of("serve") if flag != "--help"]
+
+    def test_the_options_of_run_are_its_own_and_settings_but_for_those_that_are_named(self) -> None:
+        text = section(self.PAGE, "pushline run")
+        own = re.findall(r"^\| `(--[a-z-]+)` \|", text, re.M)
+        named = re.findall(r"`(--[a-z-]+)`", text[text.index("It has no ") : text.index(": there is one address")])
+        settings = [setting.flag for setting in settings_table()]
+        assert named == [setting.flag for setting in settings_table() if setting.name in OF_A_SERVER_ALONE]
+        assert flags_of("run") == [*own, *(flag for flag in settings if flag not in named), "--help"]
 
     @pytest.mark.parametrize("path", PAGES, ids=name_of)
     def test_a_page_uses_commands_and_options_that_exist(self, path: Path) -> None:
@@ -589,7 +597,7 @@ def commands() -> Mapping[str, click.Command]:
 
 def flags_of(name: str) -> list[str]:
     options = [param for param in commands()[name].params if isinstance(param, click.Option)]
-    return [option.opts[0] for option in options] + ["--help"]
+    return [flag for option in options for flag in (option.opts[0], *option.secondary_opts)] + ["--help"]
 
 
 def make_targets() -> set[str]:

@@ -123,6 +123,13 @@ class TestTheConnection:
         assert options["origin"] == "http://push.example.com:8080"
         assert options["compression"] is None
 
+    def test_is_on_the_same_origin_where_pushline_is_mounted(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(f"{__name__}.URL", "http://127.0.0.1:8080/_ah/pushline")
+        world.play_to_the_end()
+        assert world.asked[0][0].startswith("ws://127.0.0.1:8080/_ah/channel/connect?page=")
+
     def test_is_encrypted_where_the_server_is(self, world: World) -> None:
         listener = Listener("https://push.example.com", "x", message=print, notice=print)
         world.connections = [FakeSocket([closed(4401)])]

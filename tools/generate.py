@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pushline.settings import settings_table
+from pushline.settings import OF_A_SERVER_ALONE, settings_table
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = "Generated from {source} by `make generate`. Do not edit."
@@ -130,12 +130,14 @@ def codes_md() -> str:
 
 
 def settings_md() -> str:
+    not_of_run = [f"`{setting.flag}`" for setting in settings_table() if setting.name in OF_A_SERVER_ALONE]
     lines = [
         f"<!-- {NOTE.format(source='src/pushline/settings.py')} -->",
         "",
         "# Settings",
         "",
         "Every setting of `pushline serve`. A flag wins over its environment variable, the variable over the default.",
+        f"`pushline run` has them too, but for {', '.join(not_of_run)}.",
         "",
         "| flag | variable | default | what it does |",
         "| --- | --- | --- | --- |",

@@ -183,25 +183,25 @@ class Pushline(AsyncClient):
                 "Pushline is not running in this program: serve what `mount` returned, by a server with a lifespan, "
                 "or use `async with pushline:`."
             )
-        answering = _answer(running, asked)
+        answering = self._answer(running, asked, running.key)
         if asyncio.get_running_loop() is running.loop:
             return await answering
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answering, running.loop))
 
-
-async def _answer(running: _Running, asked: ApiRequest) -> ApiResponse:
-    request = Request()
-    request.method = asked.method.encode()
-    path, _, query = asked.target.partition("?")
-    request.path, request.query = path.encode(), query.encode()
-    request.body = asked.body
-    request.authorization = b"Bearer " + running.key.encode()
-    for name, value in asked.headers.items():
-        setattr(request, HEADERS[name.lower().encode()], value.encode())
-    answer = await running.front.answer(request)
-    if isinstance(answer, bytes):
-        return ApiResponse(200, {}, answer)
-    return ApiResponse(answer.status, {}, answer.body)
+    @staticmethod
+    async def _answer(running: _Running, asked: ApiRequest, key: str) -> ApiResponse:
+        request = Request()
+        request.method = asked.method.encode()
+        path, _, query = asked.target.partition("?")
+        request.path, request.query = path.encode(), query.encode()
+        request.body = asked.body
+        request.authorization = b"Bearer " + key.encode()
+        for name, value in asked.headers.items():
+            setattr(request, HEADERS[name.lower().encode()], value.encode())
+        answer = await running.front.answer(request)
+        if isinstance(answer, bytes):
+            return ApiResponse(200, {}, answer)
+        return ApiResponse(answer.status, {}, answer.body)
 
 
 def _settings_of(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:

@@ -16,9 +16,9 @@ import click
 
 from pushline import __version__
 from pushline.client.endpoint import DEFAULT_URL, checked_url
-from pushline.errors import ConnectionEnded, PushlineError
+from pushline.errors import ConfigurationError, ConnectionEnded, PushlineError
 from pushline.messages import DEFAULT_DURATION_MINUTES
-from pushline.settings import Setting, Settings, settings_table
+from pushline.settings import OF_A_SERVER_ALONE, Setting, Settings, settings_table
 
 if TYPE_CHECKING:
     from pushline.client.sync import Client
@@ -63,6 +63,7 @@ def main() -> None:
     Start here:
       pushline demo            a game of tic-tac-toe, ready to play in two browser windows
       pushline serve           the server; it says what to do next
+      pushline run hello:app   the server and the application `app` of hello.py, on one address
       pushline listen ann      a page in the terminal, for the client id `ann`
       pushline send ann hello  a message to her
     """
@@ -83,14 +84,26 @@ def _option_of(setting: Setting) -> Callable[[Callable[..., None]], Callable[...
     )
 
 
-def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    for setting in reversed(list(settings_table())):
-        command = _option_of(setting)(command)
-    return command
+def _with_settings(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Options for all settings but those."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for setting in reversed([each for each in settings_table() if each.name not in without]):
+            command = _option_of(setting)(command)
+        return command
+
+    return add
+
+
+def _settings(values: dict[str, Any]) -> Settings:
+    for setting in settings_table():
+        if setting.name in values:
+            setting.check(values[setting.name])
+    return Settings(**values)
 
 
 @main.command()
-@_with_settings
+@_with_settings()
 def serve(**values: Any) -> None:
     """Run the server.
 
@@ -99,9 +112,41 @@ def serve(**values: Any) -> None:
     """
     from pushline.server.run import serve as run
 
-    for setting in settings_table():
-        setting.check(values[setting.name])
-    run(Settings(**values), click.echo)
+    run(_settings(values), click.echo)
+
+
+@main.command()
+@click.argument("application", metavar="MODULE:APP")
+@click.option(
+    "--reload/--no-reload", default=True, show_default=True, help="Load the application again when a file changes."
+)
+@_with_settings(*OF_A_SERVER_ALONE)
+def run(application: str, reload: bool, **values: Any) -> None:
+    """Run an application and its channels together, on one address.
+
+    APP is a WSGI or ASGI application (Flask, webapp2, FastAPI, Django, …) in MODULE.py of the current directory: for
+    `app` in hello.py write hello:app, for what a function of it makes, hello:create_app().
+
+    \b
+    /_ah/channel/…   pages, which load <script src="/_ah/channel/jsapi"></script>
+    /_ah/pushline/…  the API of `pushline serve`, for other programs
+    all the rest     the application; it is told who is there, by POST to
+                     /_ah/channel/connected/ and /_ah/channel/disconnected/
+
+    The application needs no configuration: PUSHLINE_URL, PUSHLINE_API_KEY and PUSHLINE_WEBHOOK_SECRET are set for it,
+    so that the SDK finds this server. Nor does one of App Engine's time need a change: its import
+    google.appengine.api.channel works.
+
+    What this command needs is installed by: pip install 'pushline[run]'
+    """
+    for package in ("a2wsgi", "uvicorn", "watchfiles"):
+        if find_spec(package) is None:
+            raise ConfigurationError(
+                f"This needs the package {package}. Install all of it: pip install 'pushline[run]'."
+            )
+    from pushline.hosting.host import run as run_application
+
+    run_application(application, _settings(values), reload=reload, announce=click.echo)
 
 
 # -- commands that talk to a running server --------------------------------------------------------------------------

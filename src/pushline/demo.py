@@ -15,6 +15,7 @@ from typing import Final
 
 from pushline.errors import ConfigurationError
 from pushline.server.secrets import API_KEY, load
+from pushline.server.wiring import reachable, reachable_url
 
 START_SECONDS: Final = 15.0
 STOP_SECONDS: Final = 5.0
@@ -57,7 +58,7 @@ async def _run(
         await _listening(pushline, "Pushline", host, pushline_port)
         environment = {
             **os.environ,
-            "PUSHLINE_URL": _address(host, pushline_port),
+            "PUSHLINE_URL": reachable_url(host, pushline_port),
             "PUSHLINE_API_KEY": load(API_KEY, os.environ, data_dir, make=False).values[0],
         }
         database = str(data_dir / "games.sqlite3")
@@ -110,28 +111,19 @@ async def _listening(process: Process, name: str, host: str, port: int) -> None:
 async def _taken(host: str, port: int) -> bool:
     """Whether something takes connections there."""
     try:
-        _, writer = await asyncio.open_connection(_reachable(host), port)
+        _, writer = await asyncio.open_connection(reachable(host), port)
     except OSError:
         return False
     writer.close()
     return True
 
 
-def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-
-
-def _address(host: str, port: int) -> str:
-    name = _reachable(host)
-    return f"http://{f'[{name}]' if ':' in name else name}:{port}"
-
-
 def _invitation(host: str, port: int, pushline_port: int) -> str:
     return f"""
   Tic-tac-toe is ready. Open this in two browser windows:
 
-      {_address(host, port)}
+      {reachable_url(host, port)}
 
   Start a game in the first, and open its invite link in the second.
-  Pushline itself is at {_address(host, pushline_port)}. Stop with Ctrl-C.
+  Pushline itself is at {reachable_url(host, pushline_port)}. Stop with Ctrl-C.
 """

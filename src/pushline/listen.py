@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.typing import Origin, Subprotocol
 
 from pushline.errors import ConnectionEnded, Unreachable
+from pushline.http.request import MOUNTED_API
 from pushline.protocol.codes import CLOSES, INVALID_TOKEN
 from pushline.protocol.frames import SUBPROTOCOL, TOKEN_SUBPROTOCOL, Ack, encode
 from pushline.protocol.tokens import is_token
@@ -34,7 +35,7 @@ class Listener:
 
     def __init__(self, url: str, token: str, *, message: Callable[[str], None], notice: Callable[[str], None]) -> None:
         self._url = url
-        self._address = url.replace("http", "ws", 1).rstrip("/") + "/_ah/channel/connect"
+        self._address = url.replace("http", "ws", 1).rstrip("/").removesuffix(MOUNTED_API) + "/_ah/channel/connect"
         self._token = token
         self._page = secrets.token_urlsafe(12)
         self._cursor: str | None = None

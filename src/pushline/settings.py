@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pushline.errors import ConfigurationError
 
@@ -158,6 +158,10 @@ class Settings:
     log_format: str = _setting(
         "text", "How log lines look: `text` for people, `json` for programs.", metavar="text|json"
     )
+
+
+OF_A_SERVER_ALONE: Final = frozenset({"api_listen", "presence_url", "request_timeout", "tls_cert", "tls_key"})
+"""What only ``pushline serve`` has, and not ``pushline run``: there the application is at the same address."""
 
 
 @dataclass(frozen=True, slots=True)

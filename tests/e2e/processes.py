@@ -75,8 +75,15 @@ def find_tokens(text: str) -> list[str]:
 class Program:
     """A program that runs until it is stopped. Everything that it ever says is kept in one file."""
 
-    def __init__(self, arguments: Sequence[str], output: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        output: Path,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self._arguments = list(arguments)
+        self._folder = folder
         self._environment = dict(environment or clean_environment())
         self._output = output
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,7 +92,12 @@ class Program:
         """Start it. It may not be ready yet."""
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                self._arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self._environment
+                self._arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                cwd=self._folder,
             )
 
     @property

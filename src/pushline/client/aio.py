@@ -9,7 +9,7 @@ from typing import Unpack
 import aiohttp
 from yarl import URL
 
-from pushline.client import requests
+from pushline.client import here, requests
 from pushline.client.endpoint import Endpoint
 from pushline.client.requests import ApiRequest, ApiResponse, Item, SendOptions
 from pushline.client.results import CallbackList, ClientList, ClientState, SendResult, TargetResult
@@ -98,13 +98,16 @@ class AsyncClient:
             await asyncio.sleep(pause)
 
     async def _exchange(self, request: ApiRequest) -> ApiResponse:
+        endpoint, seconds = self._endpoint, self._timeout + request.wait
+        if (local := here.find(endpoint.url)) is not None:
+            return await local.ask(request, endpoint.api_key, seconds)
         if self._session is None:
             self._session = self._open_session()
         async with self._session.request(
             request.method,
-            URL(self._endpoint.url + request.target, encoded=True),
+            URL(endpoint.url + request.target, encoded=True),
             data=request.body,
-            timeout=aiohttp.ClientTimeout(total=self._timeout + request.wait),
+            timeout=aiohttp.ClientTimeout(total=seconds),
             headers=request.headers,
             allow_redirects=False,
         ) as answer:

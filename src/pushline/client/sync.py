@@ -10,7 +10,7 @@ from typing import Unpack
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError
 
-from pushline.client import requests
+from pushline.client import here, requests
 from pushline.client.endpoint import Endpoint
 from pushline.client.requests import ApiRequest, ApiResponse, Item, SendOptions
 from pushline.client.results import CallbackList, ClientList, ClientState, SendResult, TargetResult
@@ -119,17 +119,20 @@ class Client:
         while True:
             try:
                 return self._exchange(request)
-            except HTTPError as error:
+            except (HTTPError, TimeoutError) as error:
                 pause = tries.pause_after(error, sent=not isinstance(error, ConnectTimeoutError))
             time.sleep(pause)
 
     def _exchange(self, request: ApiRequest) -> ApiResponse:
+        endpoint, seconds = self._endpoint, self._timeout + request.wait
+        if (local := here.find(endpoint.url)) is not None:
+            return local.ask_and_wait(request, endpoint.api_key, seconds)
         answer = self._connections().urlopen(
             request.method,
-            self._endpoint.url + request.target,
+            endpoint.url + request.target,
             body=request.body,
-            headers={**self._endpoint.headers, **request.headers},
-            timeout=self._timeout + request.wait,
+            headers={**endpoint.headers, **request.headers},
+            timeout=seconds,
             retries=False,
             redirect=False,
         )

@@ -7,6 +7,9 @@ from urllib.parse import parse_qsl
 
 from pushline.errors import Problem
 
+MOUNTED_API: Final = "/_ah/pushline"
+"""Where a mounted Pushline has the application's API, which is at ``/v1/`` otherwise (contract, R5)."""
+
 
 class Request:
     """One HTTP request. Headers are as they came (b"" when they did not); path and query are still percent-encoded."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pushline.admission import Crowd
 from pushline.errors import Problem
-from pushline.http.request import HEADERS, Request
+from pushline.http.request import HEADERS, MOUNTED_API, Request
 from pushline.http.responses import Encoder, Later, Pending, problem_response
 from pushline.http.values import Response
 from pushline.server.asgi_websocket import AsgiWebSocket
@@ -25,9 +25,7 @@ from pushline.transports.door import CONNECT
 from pushline.transports.door import answer as door_answer
 from pushline.transports.sse import SseTransport
 
-API: Final = b"/_ah/pushline"
-"""Where a mounted Pushline has the application's API (section 4 of the contract)."""
-
+_API: Final = MOUNTED_API.encode()
 _PLACES: Final = (b"/v1/", b"/health", b"/ready", b"/metrics")
 
 
@@ -66,8 +64,8 @@ class AsgiFront:
         """The answer, or None when it was given already: one that pages wait for."""
         if len(request.path) + len(request.query) > MAX_URL_BYTES:
             return problem_response(Problem("uri_too_long", f"The address is longer than {MAX_URL_BYTES} bytes."))
-        if request.path.startswith(API + b"/"):
-            within = request.path[len(API) :]
+        if request.path.startswith(_API + b"/"):
+            within = request.path[len(_API) :]
             if not within.startswith(_PLACES):
                 detail = f"There is nothing at {request.path.decode('latin-1')}."
                 return problem_response(Problem("not_found", detail))

@@ -111,6 +111,11 @@ def store_options(settings: Settings) -> StoreOptions:
     )
 
 
+def store_place(settings: Settings) -> str:
+    """The store and where it is, for people."""
+    return settings.store + (f", in {settings.data_dir}" if settings.store == "sqlite" else "")
+
+
 def _spare_the_collector() -> None:
     """What was made until now, with a large store all its channels, stays: look at it no more."""
     gc.collect()
@@ -144,7 +149,7 @@ Pushline {__version__} serves on {url}
 
   API key       {api_key.source}
   token secret  {secret.source}
-  store         {settings.store}{f", in {settings.data_dir}" if settings.store == "sqlite" else ""}{presence}
+  store         {store_place(settings)}{presence}
 
 Make a token for the client id `ann`, then send her a message:
 

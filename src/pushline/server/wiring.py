@@ -64,6 +64,17 @@ def split_address(listen: str, flag: str = "--listen") -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def reachable(host: str) -> str:
+    """A name by which this machine reaches a server that listens on ``host``, be it on every address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+
+
+def reachable_url(host: str, port: int) -> str:
+    """The address that a browser on this machine opens."""
+    name = reachable(host)
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}"
+
+
 def _url_of(address: str, listener: asyncio.Server, scheme: str) -> str:
     if address.startswith(UNIX):
         return address
