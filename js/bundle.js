@@ -9,19 +9,19 @@ const LICENSE = "/*! Pushline, MIT License */";
 
 /**
  * The properties that get a short name. These objects never leave the script; what programs, browsers, servers and the
- * storage of the page know by name is not in here. A name that is missing costs a few bytes, nothing else.
+ * storage of the page know by name is not in here, as far as the script uses it: a lock of theirs may have a `release`,
+ * too. A name that is missing costs a few bytes, nothing else.
  */
 const INTERNAL = [
-  // the machine, and what it wants done
-  ..."refreshed receive closed returned wake shown leaving gone tick deadline connection handler loss".split(" "),
+  // the machine
+  ..."refreshed receive closed returned wake shown leaving gone tick deadline".split(" "),
   // ladder, manners, refresh, memory
-  ..."begin down opened trial promote take postpone verdict moment refuse ended lasted ends".split(" "),
+  ..."begin down opened trial take postpone verdict moment refuse ended lasted".split(" "),
   ..."able endsAt stale known expiring ask succeeded failed ladder manners memory".split(" "),
   // the transports over HTTP
   ..."hold release over asking give submit finish watchVisibility".split(" "),
-  // the environment, and what the driver is made of
-  ..."machine address environment askForToken".split(" "),
-  ..."pageId beacon slot storage servers visible base pageAddress watch report".split(" "),
+  // the environment
+  ..."address pageId beacon slot storage servers visible base pageAddress watch report".split(" "),
 ];
 
 /** @type {import("terser").MinifyOptions} */

@@ -23,14 +23,13 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 /**
  * Opens the socket.
  *
- * @param {object} options
- * @param {ReturnType<typeof import("./connection.js").createMachine>} options.machine
- * @param {string} options.address
- * @param {Environment} options.environment
- * @param {(handler: HandlerName, event?: object) => void} options.tell
- * @param {() => unknown} options.askForToken
+ * @param {ReturnType<typeof import("./connection.js").createMachine>} machine
+ * @param {string} address
+ * @param {Environment} environment
+ * @param {(handler: HandlerName, event?: object) => void} tell
+ * @param {() => unknown} askForToken
  */
-export function drive({ machine, address, environment, tell, askForToken }) {
+export function drive(machine, address, environment, tell, askForToken) {
   /** @type {Map<number, Transport>} The connections by their numbers. */
   const connections = new Map();
   /** @type {any} */

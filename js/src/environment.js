@@ -114,14 +114,14 @@ function watch(events, hear) {
 }
 
 /**
- * Events of the window, and of the document, whose events it hears too. A program without a window has none.
+ * Events of the window, and of the document, whose events it hears too. What is no page has none.
  *
  * @param {Record<string, () => unknown>} listeners
  * @returns {() => void} ends it
  */
 function listen(listeners) {
   const end = new AbortController();
-  for (const event in listeners) window?.addEventListener(event, listeners[event], { signal: end.signal });
+  for (const event in listeners) window?.addEventListener?.(event, listeners[event], { signal: end.signal });
   return () => end.abort();
 }
 

@@ -70,30 +70,27 @@ export class Socket {
     const manners = (environment.servers[address] ??= createManners(
       recall(environment.storage, address, environment.now),
     ));
-    this.#driver = drive({
-      machine: createMachine(
-        {
-          token,
-          page: environment.pageId(),
-          giveUpAfter: options.giveUpAfter,
-          refresh: createRefresh(Boolean(options.refreshToken)),
-          ladder: createLadder(rungs(options.transports), manners.memory),
-          manners,
-        },
-        environment,
-      ),
-      address,
-      environment,
-      tell: (name, event) => {
-        try {
-          // The machine tells each handler what it expects; the compiler cannot see that through the name.
-          /** @type {any} */ (this)[name]?.(event);
-        } catch (error) {
-          environment.report(error);
-        }
+    const machine = createMachine(
+      {
+        token,
+        page: environment.pageId(),
+        giveUpAfter: options.giveUpAfter,
+        refresh: createRefresh(Boolean(options.refreshToken)),
+        ladder: createLadder(rungs(options.transports), manners.memory),
+        manners,
       },
-      askForToken: () => options.refreshToken?.(),
-    });
+      environment,
+    );
+    /** @type {Parameters<typeof drive>[3]} */
+    const tell = (name, event) => {
+      try {
+        // The machine tells each handler what it expects; the compiler cannot see that through the name.
+        /** @type {any} */ (this)[name]?.(event);
+      } catch (error) {
+        environment.report(error);
+      }
+    };
+    this.#driver = drive(machine, address, environment, tell, () => options.refreshToken?.());
   }
 
   /** One of `Socket.ReadyState`. A socket that reconnects stays OPEN. */
@@ -113,7 +110,7 @@ export class Socket {
 }
 
 /** @param {import("./ladder.js").TransportName[]} [wanted] */
-function rungs(wanted = []) {
-  const known = wanted.filter((transport) => TRANSPORTS.includes(transport));
-  return known.length ? known : TRANSPORTS;
+function rungs(wanted) {
+  const known = wanted?.filter((transport) => TRANSPORTS.includes(transport));
+  return known?.length ? known : TRANSPORTS;
 }

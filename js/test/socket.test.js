@@ -469,8 +469,8 @@ describe("Transports (J4)", () => {
   });
 
   it("of which the program allows none that there is are used as if it had said nothing", () => {
-    for (const transports of [[], ["pigeon"]]) open(handlers, { transports: /** @type {any} */ (transports) });
-    assert.equal(environment.connections.length, 2);
+    for (const transports of [[], ["pigeon"], null]) open(handlers, { transports: /** @type {any} */ (transports) });
+    assert.equal(environment.connections.length, 3);
   });
 
   it("of seven pages hold four requests open, not more", async () => {
