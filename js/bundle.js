@@ -9,19 +9,19 @@ const LICENSE = "/*! Pushline, MIT License */";
 
 /**
  * The properties that get a short name. These objects never leave the script; what programs, browsers, servers and the
- * storage of the page know by name is not in here. A name that is missing costs a few bytes, nothing else.
+ * storage of the page know by name is not in here, as far as the script uses it: a lock of theirs may have a `release`,
+ * too. A name that is missing costs a few bytes, nothing else.
  */
 const INTERNAL = [
-  // the machine, and what it wants done
-  ..."refreshed receive closed tick deadline connection handler loss".split(" "),
+  // the machine
+  ..."refreshed receive closed returned wake shown leaving gone tick deadline".split(" "),
   // ladder, manners, refresh, memory
-  ..."begin down opened trial promote take postpone verdict moment refuse ended lasted returned ends".split(" "),
-  ..."able expiresAt stale known expiring ask succeeded failed ladder manners memory".split(" "),
+  ..."begin down opened trial take postpone verdict moment refuse ended lasted".split(" "),
+  ..."able endsAt stale known expiring ask succeeded failed ladder manners memory".split(" "),
   // the transports over HTTP
-  ..."hold release over asking watchVisibility".split(" "),
-  // the environment, and what the driver is made of
-  ..."machine address environment askForToken".split(" "),
-  ..."pageId beacon can slot storage servers online visible base pageAddress watch report".split(" "),
+  ..."hold release over asking give submit finish watchVisibility".split(" "),
+  // the environment
+  ..."address pageId beacon slot storage servers visible base pageAddress watch report".split(" "),
 ];
 
 /** @type {import("terser").MinifyOptions} */
@@ -29,7 +29,7 @@ const SMALL = {
   ecma: 2020,
   module: true,
   compress: { passes: 3, keep_fargs: false, pure_getters: true, unsafe_arrows: true, unsafe_methods: true },
-  mangle: { properties: { regex: new RegExp(`^(${INTERNAL.join("|")})$`) } },
+  mangle: { properties: { builtins: true, regex: new RegExp(`^(${INTERNAL.join("|")})$`) } },
   format: { comments: false, preamble: LICENSE },
 };
 
@@ -47,6 +47,7 @@ export async function bundle(entry, format, name) {
     entryPoints: [`src/${entry}`],
     bundle: true,
     charset: "utf8",
+    minifySyntax: true,
     target: "es2022",
     format,
     sourcemap: "external",

@@ -83,18 +83,15 @@ def codes_js() -> str:
         f"// {NOTE.format(source='spec/codes.json')}",
         "",
         "/**",
-        " * What a close code means to a page (contract, W8): whether it ends the socket, and what `onerror` is told.",
-        " * @typedef {{name: string, ends: boolean, onerror: {code: number, description: string} | null}} Close",
-        " * @type {Readonly<Record<number, Close>>}",
+        " * What `onerror` is told at each close code that ends the socket (contract, W8).",
+        " * @type {Readonly<Record<number, {code: number, description: string}>>}",
         " */",
-        "export const CLOSES = {",
+        "export const ENDINGS = {",
     ]
     for row in codes()["closes"]:
-        error = row["onerror"]
-        told = f"{{ code: {error['code']}, description: {json.dumps(error['description'])} }}" if error else "null"
-        lines.append(
-            f"  {row['code']}: {{ name: {json.dumps(row['name'])}, ends: {json.dumps(row['ends'])}, onerror: {told} }},"
-        )
+        if error := row["onerror"]:
+            told = f"{{ code: {error['code']}, description: {json.dumps(error['description'])} }}"
+            lines.append(f"  {row['code']}: {told},")
     return "\n".join([*lines, "};", ""])
 
 

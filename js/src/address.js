@@ -9,7 +9,7 @@ export const DEFAULT_BASE = "/_ah/channel/";
  * @param {string | undefined} script
  */
 export function folderOf(script) {
-  return script && /^https?:/.test(script) ? new URL(".", script).href : DEFAULT_BASE;
+  return /^https?:[^?#]*\//.exec(/** @type {string} */ (script))?.[0] ?? DEFAULT_BASE;
 }
 
 /**
@@ -20,12 +20,9 @@ export function folderOf(script) {
  * @param {string | undefined} page the page's own address
  */
 export function connectAddress(base, page) {
-  const address = new URL(base, page);
-  address.protocol = address.protocol.replace(/^http/, "ws");
-  if (address.pathname === "/") address.pathname = DEFAULT_BASE;
-  address.pathname = `${address.pathname.replace(/\/$/, "")}/connect`;
-  address.search = address.hash = "";
-  return address.href;
+  const { origin, pathname } = new URL(base, page);
+  const folder = pathname === "/" ? DEFAULT_BASE : pathname;
+  return origin.replace(/^http/, "ws") + folder.replace(/\/?$/, "/connect");
 }
 
 /**

@@ -25,7 +25,7 @@
  * acknowledged meanwhile: that would let go of what the trial has asked for.
  */
 
-import { CLOSES } from "./codes.js";
+import { ENDINGS } from "./codes.js";
 import { ack, fresh, leave, parse } from "./frames.js";
 
 /** The states of a socket as the page sees them. A socket that reconnects stays OPEN, and none is ever CLOSING. */
@@ -34,18 +34,21 @@ export const ReadyState = Object.freeze({ CONNECTING: 0, OPEN: 1, CLOSING: 2, CL
 /** @typedef {keyof import("./socket.js").Handlers} HandlerName */
 /** @typedef {import("./ladder.js").TransportName} TransportName */
 /** @typedef {{code: number, description: string}} SocketError What `onerror` is told. */
-/** @typedef {{code: number, reason: string}} Loss Why there is no connection; code 0: nothing came in time. */
 /**
- * @typedef {{type: "connect", connection: number, transport: TransportName, token: string, page: string, after: string}
- *   | {type: "send", connection: number, text: string}
- *   | {type: "disconnect", connection: number, code?: 1000}
- *   | {type: "post", token: string, page: string, text: string}
- *   | {type: "refresh"}
- *   | {type: "tell", handler: HandlerName, event?: object}
- *   | {type: "warn", loss: Loss}
- *   | {type: "end"}} Effect
- * What the driver does next. `post` sends a frame even though the page goes. `refresh` asks the program for a fresh
- * token, and is answered by `refreshed()`. After `end` there are only events left to tell.
+ * @typedef {{code: number, reason?: string, retry: number}} Loss
+ *   Why there is no connection; code 0: nothing came in time. `retry` is the pause that the server has asked for, or NaN.
+ */
+/**
+ * @typedef {[type: "connect", connection: number, how: TransportName, {token: string, page: string, after: string}]
+ *   | [type: "send", connection: number, frame: object]
+ *   | [type: "disconnect", connection: number, code?: 1000]
+ *   | [type: "post", body: object]
+ *   | [type: "refresh"]
+ *   | [type: "tell", handler: HandlerName, event?: object]
+ *   | [type: "warn", loss: Loss]
+ *   | [type: "end"]} Effect
+ * What the driver does next. `post` sends even though the page goes. `refresh` asks the program for a fresh token, and
+ * is answered by `refreshed()`. After `end` there are only events left to tell.
  */
 
 /** Times are in milliseconds here, and in seconds in frames. */
@@ -73,19 +76,21 @@ const LATE = 1000;
 /** What fits the token into a subprotocol and a header (contract, section 1). */
 const TOKEN = /^[\w.-]{1,1024}$/;
 
-const NORMAL = 1000;
+const GOING_AWAY = 1001;
+const INTERNAL_ERROR = 1011;
 const PROTOCOL_ERROR = 4400;
 const INVALID_TOKEN = 4401;
 const TOKEN_EXPIRED = 4408;
 const NO_CONNECTION = { code: 503, description: "No+connection." };
 
-// The states drawn above. From CONNECTING on a socket is with the server, or about to be: it has a place to leave. In
-// CONNECTING and OPEN, and in no other, there is a `current` connection; in OPEN alone there may be a `trial`.
-const HELD = 0;
-const RENEWING = 1;
-const SUSPENDED = 2;
-const ENDING = 3;
-const ENDED = 4;
+// The states drawn above. Up to ENDING a socket is closed. From CONNECTING on it is with the server, or about to be: it
+// has a place to leave. In CONNECTING and OPEN, and in no other, there is a `current` connection; in OPEN alone there may
+// be a `trial`.
+const ENDED = 0;
+const ENDING = 1;
+const HELD = 2;
+const RENEWING = 3;
+const SUSPENDED = 4;
 const CONNECTING = 5;
 const OPEN = 6;
 const WAITING = 7;
@@ -101,13 +106,11 @@ const wellFormed = (token) => typeof token === "string" && TOKEN.test(token);
  * @param {ReturnType<typeof import("./refresh.js").createRefresh>} options.refresh
  * @param {ReturnType<typeof import("./ladder.js").createLadder>} options.ladder
  * @param {ReturnType<typeof import("./manners.js").createManners>} options.manners
- * @param {() => number} options.random as Math.random
- * @param {() => boolean} options.online as navigator.onLine; true may be wrong
+ * @param {Pick<import("./environment.js").Environment, "random" | "online">} environment
  */
-export function createMachine({ token, page, giveUpAfter, refresh, ladder, manners, random, online }) {
-  /** @type {number} */
-  let readyState = ReadyState.CONNECTING;
+export function createMachine({ token, page, giveUpAfter, refresh, ladder, manners }, { random, online }) {
   let state = HELD;
+  let begun = false; // the page was told `onopen`
   let now = 0; // the moment of the event that is under way
   /** @type {Effect[]} */
   let effects = [];
@@ -121,7 +124,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   let current = 0;
   let trial = 0;
   /** @type {TransportName} */
-  let trialTransport = "websocket";
+  let trialTransport;
   /** @type {Set<string>} The messages that came while a trial was under way: it may bring them again. */
   const doubles = new Set();
   let owing = false; // an acknowledgement waits for the end of the trial
@@ -160,9 +163,9 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
       case OPEN:
         return Math.min(silentAt, ackAt, trial ? trialUntil : ladder.trialAt(), refresh.deadline());
       case WAITING:
-        return failures > 0 ? Math.min(connectAt, giveUpAt()) : connectAt;
+        return Math.min(connectAt, giveUpAt());
       case ENDING:
-        return -Infinity;
+        return 0;
       default:
         return Infinity;
     }
@@ -178,8 +181,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
 
   /** The page has had enough. */
   function close() {
-    if (readyState === ReadyState.CLOSED) return;
-    readyState = ReadyState.CLOSED;
+    if (state <= ENDING) return;
     // A handler may close the socket while there are still events to tell: they are not wanted any more.
     effects = [];
     if (state === OPEN) send(leave(cursor));
@@ -196,7 +198,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   /** The page goes, perhaps into the back/forward cache: no connection may keep it out of there. */
   function gone() {
     if (state < CONNECTING) return;
-    effects.push({ type: "post", token, page, text: leave(cursor) });
+    effects.push(["post", { token, page, ...leave(cursor) }]);
     disconnect(1000);
     state = SUSPENDED;
   }
@@ -210,7 +212,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
     now = time;
     if (state === SUSPENDED) {
       lostAt = now;
-      if (readyState === ReadyState.OPEN) tellReconnecting(0);
+      if (begun) tellReconnecting(0);
       reach();
     } else {
       wake(now);
@@ -231,12 +233,22 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   }
 
   /**
-   * The program was asked for a fresh token.
+   * The user has come back to the page.
    *
-   * @param {unknown} given anything but a fresh token is as good as an error
    * @param {number} time
    */
-  function refreshed(given, time) {
+  function returned(time) {
+    manners.returned();
+    wake(time);
+  }
+
+  /**
+   * The program was asked for a fresh token.
+   *
+   * @param {number} time
+   * @param {unknown} given anything but a fresh token is as good as an error
+   */
+  function refreshed(time, given) {
     now = time;
     const good = wellFormed(given) && given !== token && !manners.verdict(given);
     if (good) {
@@ -254,15 +266,15 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   /**
    * A frame came.
    *
+   * @param {number} time
    * @param {number} connection
    * @param {unknown} text
-   * @param {number} time
    */
-  function receive(connection, text, time) {
+  function receive(time, connection, text) {
     now = time;
     const frame = parse(text);
     if (connection === current && state === OPEN) received(frame);
-    else if (frame?.type !== "open") return;
+    else if (frame.type !== "open") return;
     else if (connection === current) opened(frame);
     else if (connection === trial) promoted(frame);
   }
@@ -270,8 +282,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   /** @param {ReturnType<typeof parse>} frame */
   function received(frame) {
     expect(now + patience);
-    if (!frame) return;
-    if (!frame.type) {
+    if (frame.type === "message") {
       // The cursor moves before the handler runs: a handler that throws does not get its message again.
       cursor = frame.id;
       ackAt = Math.min(ackAt, now + ACK_WITHIN);
@@ -286,7 +297,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
       tell("ongap");
     } else if (frame.type === "expiring") {
       refresh.expiring(now);
-      ask();
+      tickOpen();
     } else if (frame.type === "token") {
       known = token;
       expires(frame.expires_in);
@@ -296,25 +307,21 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   /**
    * A connection was closed, or did not come about.
    *
+   * @param {number} time
    * @param {number} connection
    * @param {number} code
    * @param {string} reason
-   * @param {number} time
    */
-  function closed(connection, code, reason, time) {
+  function closed(time, connection, code, reason) {
     now = time;
     if (connection === trial) return tried();
     if (connection !== current) return;
     current = 0;
-    const close = CLOSES[code];
-    const loss = { code, reason };
-    if (close ? close.ends : code >= 4400 && code <= 4499) {
-      refused(code, /** @type {SocketError} */ ((close ?? CLOSES[PROTOCOL_ERROR]).onerror));
-    } else if (code >= PROTOCOL_ERROR || (close && code > NORMAL) || retryIn(reason) !== undefined) {
-      lose(loss); // so says the server: the way to it is free
-    } else {
-      failed(loss);
-    }
+    const loss = { code, reason, retry: retryIn(reason) };
+    if (code >= 4400 && code <= 4499) refused(code, ENDINGS[code] ?? ENDINGS[PROTOCOL_ERROR]);
+    // When the server itself says so, the way to it is free.
+    else if (code > 4499 || code === GOING_AWAY || code === INTERNAL_ERROR || loss.retry >= 0) lose(loss);
+    else failed(loss);
   }
 
   // -- time ------------------------------------------------------------------------------------------------------
@@ -342,7 +349,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
       case RENEWING:
         return renewed(false);
       case WAITING:
-        return failures > 0 && now >= giveUpAt() ? end(NO_CONNECTION) : reach();
+        return now >= giveUpAt() ? end(NO_CONNECTION) : reach();
       case OPEN:
         tickOpen();
     }
@@ -352,7 +359,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
     } else if (now >= silentAt) {
       drop(current);
       current = 0;
-      failed({ code: 0, reason: "" });
+      failed({ code: 0, retry: NaN });
     }
   }
 
@@ -392,21 +399,20 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
 
   /** @param {TransportName} transport */
   function dial(transport) {
-    effects.push({ type: "connect", connection: ++last, transport, token, page, after: cursor });
+    effects.push(["connect", ++last, transport, { token, page, after: cursor }]);
     return last;
   }
 
   /** @param {import("./frames.js").Open} frame */
   function opened(frame) {
-    const first = readyState === ReadyState.CONNECTING;
-    readyState = ReadyState.OPEN;
     state = OPEN;
     failures = 0;
     openedAt = now;
     ladder.opened(now);
     firstLoss = null;
-    if (first) tell("onopen");
+    if (!begun) tell("onopen");
     else if (away) tell("onreconnect");
+    begun = true;
     away = false;
     begin(frame);
   }
@@ -465,14 +471,13 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
       if (now >= giveUpAt()) return end(NO_CONNECTION);
     }
     disconnect();
-    const retry = retryIn(loss.reason);
-    const delay = retry ?? (connected ? pause() : LONGEST_PAUSE);
-    asked = retry !== undefined;
+    asked = loss.retry >= 0;
+    const delay = asked ? loss.retry : connected ? pause() : LONGEST_PAUSE;
     state = WAITING;
     connectAt = now + delay;
     if (failures >= WARN_AFTER && connected && !warned) {
       warned = true;
-      effects.push({ type: "warn", loss });
+      effects.push(["warn", loss]);
     }
     tellReconnecting(delay);
   }
@@ -515,7 +520,8 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
     current = trial;
     trial = 0;
     owing = false;
-    ladder.promote(trialTransport, now);
+    ladder.take(trialTransport);
+    ladder.opened(now);
     begin(frame);
   }
 
@@ -529,7 +535,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   // -- a fresh token ---------------------------------------------------------------------------------------------
 
   function ask() {
-    if (now >= refresh.deadline() && refresh.ask()) effects.push({ type: "refresh" });
+    if (refresh.ask()) effects.push(["refresh"]);
   }
 
   /**
@@ -541,7 +547,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
     state = RENEWING;
     error = otherwise;
     connectAt = now + RENEW_WITHIN;
-    if (refresh.ask()) effects.push({ type: "refresh" });
+    ask();
   }
 
   /** @param {boolean} good */
@@ -576,9 +582,8 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
   /** @param {SocketError | null} reason */
   function end(reason) {
     disconnect();
-    readyState = ReadyState.CLOSED;
     state = ENDED;
-    effects.push({ type: "end" });
+    effects.push(["end"]);
     if (reason) {
       manners.ended(reason, now);
       tell("onerror", reason);
@@ -588,7 +593,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
 
   /** What is already known of the token. */
   function verdict() {
-    return wellFormed(token) ? manners.verdict(token) : CLOSES[INVALID_TOKEN].onerror;
+    return wellFormed(token) ? manners.verdict(token) : ENDINGS[INVALID_TOKEN];
   }
 
   /**
@@ -596,8 +601,9 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
    * through the end of its token still asks, and hears from the server that the token timed out.
    */
   function giveUpAt() {
+    if (!failures) return Infinity;
     if (giveUpAfter !== undefined) return lostAt + giveUpAfter;
-    return Math.min(refresh.able ? Infinity : refresh.expiresAt(), lostAt + LONGEST_TOKEN);
+    return Math.min(refresh.endsAt(), lostAt + LONGEST_TOKEN);
   }
 
   // -- effects ---------------------------------------------------------------------------------------------------
@@ -608,9 +614,9 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
     if (!owing) send(ack(cursor));
   }
 
-  /** @param {string} text */
-  function send(text) {
-    effects.push({ type: "send", connection: current, text });
+  /** @param {object} frame */
+  function send(frame) {
+    effects.push(["send", current, frame]);
   }
 
   /**
@@ -630,7 +636,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
    * @param {1000} [code]
    */
   function drop(connection, code) {
-    if (connection) effects.push({ type: "disconnect", connection, code });
+    if (connection) effects.push(["disconnect", connection, code]);
   }
 
   /**
@@ -638,7 +644,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
    * @param {object} [event]
    */
   function tell(handler, event) {
-    effects.push({ type: "tell", handler, event });
+    effects.push(["tell", handler, event]);
   }
 
   return {
@@ -648,6 +654,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
     gone,
     shown,
     wake,
+    returned,
     refreshed,
     receive,
     closed,
@@ -655,7 +662,7 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
     deadline,
     /** @returns {Effect | undefined} what has to be done, one after the other */
     next: () => effects.shift(),
-    readyState: () => readyState,
+    readyState: () => (state <= ENDING ? ReadyState.CLOSED : begun ? ReadyState.OPEN : ReadyState.CONNECTING),
   };
 }
 
@@ -663,8 +670,8 @@ export function createMachine({ token, page, giveUpAfter, refresh, ladder, manne
  * The pause that the server asks for in a close reason: `retry=<ms>` (contract, W8).
  *
  * @param {string} reason
+ * @returns {number} NaN when it names none
  */
 function retryIn(reason) {
-  const match = /^retry=(\d+)$/.exec(reason);
-  return match ? Number(match[1]) : undefined;
+  return Number(/^retry=(\d+)$/.exec(reason)?.[1]);
 }

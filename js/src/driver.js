@@ -4,70 +4,67 @@
 
 import { requestAddress } from "./address.js";
 import { advice } from "./advice.js";
-import { posted } from "./frames.js";
 import { openLongPoll } from "./transports/longpoll.js";
 import { openSse } from "./transports/sse.js";
 import { openWebSocket } from "./transports/websocket.js";
 
 /** @typedef {import("./connection.js").Effect} Effect */
 /** @typedef {import("./connection.js").HandlerName} HandlerName */
+/** @template {unknown[]} T @typedef {T extends [unknown, ...infer Rest] ? Rest : never} Rest */
 /** @typedef {import("./environment.js").Environment} Environment */
 /** @typedef {import("./environment.js").News} News */
 /** @typedef {import("./transports/websocket.js").Transport} Transport */
 
 const OPEN = { websocket: openWebSocket, sse: openSse, longpoll: openLongPoll };
 
-/** The longest delay of browsers' timers: above it they fire at once. */
+/** The longest delay of browsers' timers: above it, and below 0, they fire at any moment. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
  * Opens the socket.
  *
- * @param {object} options
- * @param {ReturnType<typeof import("./connection.js").createMachine>} options.machine
- * @param {ReturnType<typeof import("./manners.js").createManners>} options.manners
- * @param {string} options.address
- * @param {Environment} options.environment
- * @param {(handler: HandlerName, event?: object) => void} options.tell
- * @param {() => unknown} options.askForToken
+ * @param {ReturnType<typeof import("./connection.js").createMachine>} machine
+ * @param {string} address
+ * @param {Environment} environment
+ * @param {(handler: HandlerName, event?: object) => void} tell
+ * @param {() => unknown} askForToken
  */
-export function drive({ machine, manners, address, environment, tell, askForToken }) {
-  /** @type {Map<number, Transport>} The connections by their numbers; what comes over any other is dropped. */
+export function drive(machine, address, environment, tell, askForToken) {
+  /** @type {Map<number, Transport>} The connections by their numbers. */
   const connections = new Map();
   /** @type {any} */
   let timer;
   let timerAt = Infinity;
 
-  /** @type {{[Type in Effect["type"]]: (effect: Extract<Effect, {type: Type}>) => void}} */
+  /** @type {{[Type in Effect[0]]: (...args: Rest<Extract<Effect, [Type, ...any]>>) => void}} */
   const carryOut = {
-    connect({ connection, transport: name, ...request }) {
-      const transport = OPEN[name]({ ...request, address }, environment);
+    connect(connection, how, request) {
+      const transport = OPEN[how]({ ...request, address }, environment);
       connections.set(connection, transport);
-      transport.onmessage = ({ data }) => {
-        if (connections.has(connection)) run((now) => machine.receive(connection, data, now));
-      };
+      transport.onmessage = ({ data }) => run(machine.receive, connection, data);
       transport.onclose = ({ code, reason }) => {
-        if (connections.delete(connection)) run((now) => machine.closed(connection, code, reason, now));
+        connections.delete(connection);
+        run(machine.closed, connection, code, reason);
       };
     },
-    send: ({ connection, text }) => connections.get(connection)?.send(text),
-    disconnect({ connection, code }) {
+    send: (connection, frame) => connections.get(connection)?.send(JSON.stringify(frame)),
+    disconnect(connection, code) {
       connections.get(connection)?.close(code);
       connections.delete(connection);
     },
-    post: ({ token, page, text }) => environment.beacon(requestAddress(address), posted(token, page, text)),
+    post: (body) => environment.beacon(requestAddress(address), JSON.stringify(body)),
     async refresh() {
       /** @type {unknown} */
       let token;
       try {
         token = await askForToken();
       } catch (error) {
-        environment.warn(`Pushline: refreshToken has failed. ${error}`);
+        environment.warn(`Pushline: refreshToken failed: ${error}`);
       }
-      run((now) => machine.refreshed(token, now));
+      run(machine.refreshed, token);
     },
-    tell: ({ handler, event }) => tell(handler, event),
-    warn: ({ loss }) => environment.warn(advice(address, loss)),
+    tell,
+    warn: (loss) => environment.warn(advice(address, loss)),
     end() {
       environment.clearTimeout(timer);
       unwatch();
@@ -78,12 +75,15 @@ export function drive({ machine, manners, address, environment, tell, askForToke
    * One event, and all that follows from it. A handler of the page may call `close()`, and so get here again, while
    * effects are being carried out: the inner run takes the rest of them, in order.
    *
-   * @param {(now: number) => void} event
+   * @template {unknown[]} Details
+   * @param {(now: number, ...details: Details) => void} event
+   * @param {Details} details
    */
-  function run(event) {
-    event(environment.now());
+  function run(event, ...details) {
+    event(environment.now(), ...details);
     for (let effect = machine.next(); effect; effect = machine.next()) {
-      carryOut[effect.type](/** @type {any} */ (effect));
+      const [type, ...args] = effect;
+      /** @type {(...args: any[]) => void} */ (carryOut[type])(...args);
     }
     setTimer();
   }
@@ -101,10 +101,7 @@ export function drive({ machine, manners, address, environment, tell, askForToke
     }, delay);
   }
 
-  const unwatch = environment.watch((news) => {
-    if (news === "return") manners.returned();
-    run(news === "return" ? machine.wake : machine[news]);
-  });
+  const unwatch = environment.watch(machine, run);
   run(machine.open);
 
   return { close: () => run(machine.close), readyState: machine.readyState };

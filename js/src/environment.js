@@ -6,8 +6,11 @@
 import { steadyClock } from "./clock.js";
 import { takeSlot } from "./slots.js";
 
+// A program without a page has none of these.
+const { document, location, navigator, window } = globalThis;
+
 /**
- * @typedef {"wake" | "return" | "shown" | "leaving" | "gone"} News What becomes of the page: it may have slept or be
+ * @typedef {"wake" | "returned" | "shown" | "leaving" | "gone"} News What becomes of the page: it may have slept or be
  *   connected again; its user has come back to it; it is shown, perhaps out of the back/forward cache; it may be about
  *   to go; it goes.
  */
@@ -23,15 +26,16 @@ import { takeSlot } from "./slots.js";
  * @property {new (address: string, protocols: string[]) => Socket} WebSocket
  * @property {(address: string, request?: RequestInit) => Promise<Response>} fetch
  * @property {(address: string, body: string) => void} beacon posts a text even though the page goes
- * @property {(transport: import("./ladder.js").TransportName) => boolean} can whether the browser has what it takes
  * @property {(server: string, lost: () => void) => Promise<(() => void) | null>} slot see {@link takeSlot}
  * @property {() => Pick<Storage, "getItem" | "setItem">} storage may throw
- * @property {Map<string, import("./socket.js").Server>} servers what the page has learnt about each, by address
- * @property {() => boolean} online
+ * @property {Record<string, ReturnType<typeof import("./manners.js").createManners>>} servers what the page has learnt
+ *   about each, by address
+ * @property {() => boolean} online true may be wrong
  * @property {() => boolean} visible
  * @property {() => string} base where to connect when the program does not say it
  * @property {() => string | undefined} pageAddress what addresses are relative to
- * @property {(hear: (news: News) => void) => () => void} watch the result ends it
+ * @property {<Event>(events: Record<News, Event>, hear: (event: Event) => void) => () => void} watch what becomes of the
+ *   page, by the event that goes with it; the result ends that
  * @property {(error: unknown) => void} report tells of an error that a handler threw
  * @property {(text: string) => void} warn
  */
@@ -54,45 +58,37 @@ export function browser(base) {
     },
     fetch: (address, request) => fetch(address, request),
     beacon,
-    can,
     slot,
     storage: () => sessionStorage,
-    servers: new Map(),
-    online: () => globalThis.navigator?.onLine !== false,
+    servers: {},
+    online: () => navigator?.onLine !== false,
     visible,
     base,
     pageAddress,
     watch,
     report,
-    warn: (text) => console.warn(text),
+    warn: console.warn,
   };
-}
-
-/** @type {Environment["can"]} */
-function can(transport) {
-  // The compiler believes that every browser has them all.
-  const { WebSocket, fetch, ReadableStream } = /** @type {any} */ (globalThis);
-  return Boolean(transport === "websocket" ? WebSocket : fetch && (transport === "longpoll" || ReadableStream));
 }
 
 /** @type {Environment["beacon"]} */
 function beacon(address, body) {
-  // `text/plain` needs no preflight, for which there is no time.
-  if (navigator.sendBeacon?.(address, new Blob([body], { type: "text/plain" }))) return;
-  if (can("longpoll")) fetch(address, { method: "POST", body, keepalive: true, credentials: "omit" }).catch(() => {});
+  // A text goes as text/plain, which needs no preflight: there would be no time for it.
+  if (navigator.sendBeacon?.(address, body)) return;
+  fetch(address, { method: "POST", body, keepalive: true, credentials: "omit" }).catch(() => {});
 }
 
 /** @type {Environment["slot"]} */
 function slot(server, lost) {
   return takeSlot(server, lost, {
-    locks: globalThis.navigator?.locks,
+    locks: navigator?.locks,
     visible,
-    watchVisibility: (changed) => listen([[document, "visibilitychange", changed]]),
+    watchVisibility: (changed) => listen({ visibilitychange: changed }),
   });
 }
 
 function visible() {
-  return globalThis.document?.visibilityState !== "hidden";
+  return document?.visibilityState !== "hidden";
 }
 
 /** 128 random bits. Not `crypto.randomUUID()`, which pages from http: do not have. */
@@ -102,37 +98,36 @@ function pageId() {
 
 /** A page that is no resource of its own (`about:srcdoc`, `blob:`) has the base address of the page that made it. */
 function pageAddress() {
-  const { document, location } = globalThis;
   return location?.protocol.startsWith("http") ? location.href : document?.baseURI;
 }
 
 /** @type {Environment["watch"]} */
-function watch(hear) {
-  const { document, window } = globalThis;
-  if (!document) return () => {};
-  return listen([
-    [document, "visibilitychange", () => visible() && hear("return")],
-    [window, "focus", () => hear("return")],
-    [window, "online", () => hear("wake")],
-    [window, "pageshow", () => hear("shown")],
-    [window, "beforeunload", () => hear("leaving")],
-    [window, "pagehide", () => hear("gone")],
-  ]);
+function watch(events, hear) {
+  return listen({
+    visibilitychange: () => visible() && hear(events.returned),
+    focus: () => hear(events.returned),
+    online: () => hear(events.wake),
+    pageshow: () => hear(events.shown),
+    beforeunload: () => hear(events.leaving),
+    pagehide: () => hear(events.gone),
+  });
 }
 
-/** @param {[EventTarget, string, () => unknown][]} listeners */
+/**
+ * Events of the window, and of the document, whose events it hears too. What is no page has none.
+ *
+ * @param {Record<string, () => unknown>} listeners
+ * @returns {() => void} ends it
+ */
 function listen(listeners) {
-  for (const [target, event, listener] of listeners) target.addEventListener(event, listener);
-  return () => {
-    for (const [target, event, listener] of listeners) target.removeEventListener(event, listener);
-  };
+  const end = new AbortController();
+  for (const event in listeners) window?.addEventListener?.(event, listeners[event], { signal: end.signal });
+  return () => end.abort();
 }
 
 /** @param {unknown} error */
 function report(error) {
-  const { reportError } = globalThis;
-  if (reportError) return reportError(error);
-  setTimeout(() => {
+  queueMicrotask(() => {
     throw error;
-  }, 0);
+  });
 }

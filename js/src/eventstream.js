@@ -1,6 +1,6 @@
 /** Server-sent events (HTML Standard, 9.2.6): the text of a stream, in any pieces, to events. Pure. */
 
-/** @typedef {{event: string, id: string, data: string}} ServerSentEvent */
+/** @typedef {{event?: string, id?: string, data: string}} ServerSentEvent Its fields, as they came. */
 
 /**
  * @param {(event: ServerSentEvent) => void} dispatch
@@ -8,28 +8,23 @@
  */
 export function eventStream(dispatch) {
   let rest = "";
-  let afterCarriageReturn = false;
   /** @type {Record<string, string>} */
   let fields = {};
 
   /** @param {string} line */
   function read(line) {
     if (line) {
-      const [, name, value] = /** @type {RegExpExecArray} */ (/^([^:]*)(?:: ?)?(.*)$/s.exec(line));
+      const [, name, value] = /** @type {RegExpExecArray} */ (/([^:]*):? ?(.*)/s.exec(line));
       fields[name] = name === "data" && name in fields ? `${fields.data}\n${value}` : value;
     } else {
-      const { event = "", id = "", data } = fields;
+      if ("data" in fields) dispatch(/** @type {any} */ (fields));
       fields = {};
-      if (data !== undefined) dispatch({ event, id, data });
     }
   }
 
   return (text) => {
-    if (!text) return;
-    // A line may end in CR LF, and the piece between the two.
-    if (afterCarriageReturn && text[0] === "\n") text = text.slice(1);
-    afterCarriageReturn = text ? text.endsWith("\r") : false;
-    const lines = (rest + text).split(/\r\n|\r|\n/);
+    // A CR at the end may be half of a CR LF: the next piece shows it.
+    const lines = (rest + text).split(/\r?\n|\r(?!$)/);
     rest = /** @type {string} */ (lines.pop());
     for (const line of lines) read(line);
   };

@@ -1,10 +1,10 @@
 /**
- * The frames of the wire (contract, W2 and W3): texts to values and back. Pure.
+ * The frames of the wire (contract, W2 and W3), as values. Pure.
  *
  * A message is `<id> <data>`; every other frame is a JSON object, so the first character tells them apart.
  */
 
-/** @typedef {{type?: undefined, id: string, data: string}} Message What was sent to the page, with its id. */
+/** @typedef {{type: "message", id: string, data: string}} Message What was sent to the page, with its id. */
 /**
  * @typedef {object} Open The first frame of a connection; its times are in seconds.
  * @property {"open"} type
@@ -27,21 +27,17 @@
 /**
  * Reads what came over a connection.
  *
- * @param {unknown} text
- * @returns {Message | Frame | null} null for what this version of the wire does not know
+ * @param {any} text
+ * @returns {Message | Frame | {type?: undefined}} without a type if it is no frame
  */
 export function parse(text) {
-  if (typeof text !== "string") return null; // a binary frame
-  if (text[0] === "{") {
-    try {
-      const frame = JSON.parse(text);
-      return typeof frame.type === "string" ? frame : null;
-    } catch {
-      return null;
-    }
+  try {
+    if (text[0] === "{") return JSON.parse(text);
+    const [, id, data] = text.match(/^([^ ]+) (.*)/s);
+    return { type: "message", id, data };
+  } catch {
+    return {}; // a binary frame, say
   }
-  const space = text.indexOf(" ");
-  return space > 0 ? { id: text.slice(0, space), data: text.slice(space + 1) } : null;
 }
 
 /**
@@ -50,7 +46,7 @@ export function parse(text) {
  * @param {string} id
  */
 export function ack(id) {
-  return JSON.stringify({ type: "ack", id });
+  return { type: "ack", id };
 }
 
 /**
@@ -59,7 +55,7 @@ export function ack(id) {
  * @param {string} id
  */
 export function leave(id) {
-  return JSON.stringify({ type: "leave", id });
+  return { type: "leave", id };
 }
 
 /**
@@ -68,17 +64,5 @@ export function leave(id) {
  * @param {string} token
  */
 export function fresh(token) {
-  return JSON.stringify({ type: "token", token });
-}
-
-/**
- * The body by which a frame goes up where the connection itself goes down only. A fresh token speaks for itself: it
- * takes the place of the other.
- *
- * @param {string} token
- * @param {string} page
- * @param {string} frame
- */
-export function posted(token, page, frame) {
-  return JSON.stringify({ token, page, ...JSON.parse(frame) });
+  return { type: "token", token };
 }

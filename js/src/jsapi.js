@@ -40,6 +40,5 @@ const Channel = channelIn(browser(base));
 
 /** @type {{goog?: {appengine?: {Channel?: typeof Channel, Socket?: typeof ScriptSocket}}}} */
 const page = /** @type {any} */ (window);
-page.goog ??= {};
-page.goog.appengine ??= {};
-if (!page.goog.appengine.Channel) Object.assign(page.goog.appengine, { Channel, Socket: ScriptSocket });
+const appengine = ((page.goog ??= {}).appengine ??= {});
+if (!appengine.Channel) Object.assign(appengine, { Channel, Socket: ScriptSocket });

@@ -36,15 +36,16 @@ export function createLadder(rungs, memory) {
 
   /** The rung has not opened. @returns {TransportName | undefined} the next one in this attempt */
   function down() {
-    lost = rung === rungs.length - 1;
-    return lost ? undefined : rungs[++rung];
+    const next = rungs[++rung];
+    lost = !next;
+    return next;
   }
 
   /** @param {number} now */
   function opened(now) {
     lost = false;
     if (rung === 0) {
-      Object.assign(memory, { transport: undefined, trialAt: undefined, trialPause: undefined });
+      memory.transport = memory.trialAt = memory.trialPause = undefined;
     } else {
       memory.transport = rungs[rung];
       postpone(now);
@@ -68,18 +69,7 @@ export function createLadder(rungs, memory) {
   }
 
   /**
-   * A trial has opened, and takes the connection's place.
-   *
-   * @param {TransportName} transport
-   * @param {number} now
-   */
-  function promote(transport, now) {
-    take(transport);
-    opened(now);
-  }
-
-  /**
-   * The connection is lost while a trial is under way: the trial becomes the attempt.
+   * The trial becomes the connection, or the attempt when the connection is lost.
    *
    * @param {TransportName} transport
    */
@@ -94,14 +84,14 @@ export function createLadder(rungs, memory) {
    */
   function postpone(now) {
     if (now < due()) return;
-    const pause = Math.min((memory.trialPause ?? FIRST_TRIAL / 2) * 2, LONGEST_PAUSE);
-    Object.assign(memory, { trialAt: now + pause, trialPause: pause });
+    memory.trialPause = Math.min((memory.trialPause ?? FIRST_TRIAL / 2) * 2, LONGEST_PAUSE);
+    memory.trialAt = now + memory.trialPause;
     memory.save();
   }
 
   function due() {
-    return memory.trialAt ?? -Infinity;
+    return memory.trialAt ?? 0;
   }
 
-  return { begin, down, opened, trialAt, trial, promote, take, postpone };
+  return { begin, down, opened, trialAt, trial, take, postpone };
 }

@@ -6,7 +6,7 @@
  * gives a reason to.
  */
 
-import { CLOSES } from "./codes.js";
+import { ENDINGS } from "./codes.js";
 
 /** After it was replaced a page stays away for so long, and until its user comes back to it … */
 const RIVAL_PAUSE = 5000;
@@ -26,7 +26,7 @@ const MOST_REFUSED = 100;
 
 /** @typedef {import("./connection.js").SocketError} SocketError */
 
-const REPLACED = CLOSES[4409].onerror;
+const REPLACED = ENDINGS[4409];
 
 /** @param {import("./memory.js").Memory} memory */
 export function createManners(memory) {
@@ -54,7 +54,7 @@ export function createManners(memory) {
     if (away) return Infinity;
     const waits = errors - (refused.has(token) ? 0 : 1);
     const pause = Math.min(ERROR_PAUSE * 2 ** (waits - 1), LONGEST_ERROR_PAUSE);
-    return Math.max(memory.rivalUntil ?? -Infinity, waits > 0 ? errorAt + pause : -Infinity);
+    return Math.max(memory.rivalUntil ?? 0, waits > 0 ? errorAt + pause : 0);
   }
 
   /**
@@ -62,8 +62,8 @@ export function createManners(memory) {
    * @param {SocketError} error
    */
   function refuse(token, error) {
+    if (refused.size === MOST_REFUSED) refused.clear();
     refused.set(token, error);
-    if (refused.size > MOST_REFUSED) refused.delete(refused.keys().next().value);
   }
 
   /**
@@ -74,9 +74,9 @@ export function createManners(memory) {
    */
   function ended(error, now) {
     if (error === REPLACED) {
-      const pause = Math.min((memory.rivalPause ?? RIVAL_PAUSE / 2) * 2, LONGEST_RIVAL_PAUSE);
       away = true;
-      Object.assign(memory, { rivalUntil: now + pause, rivalPause: pause });
+      memory.rivalPause = Math.min((memory.rivalPause ?? RIVAL_PAUSE / 2) * 2, LONGEST_RIVAL_PAUSE);
+      memory.rivalUntil = now + memory.rivalPause;
       memory.save();
     } else {
       errors += 1;
@@ -99,5 +99,5 @@ export function createManners(memory) {
     away = false;
   }
 
-  return { verdict, moment, refuse, ended, lasted, returned };
+  return { memory, verdict, moment, refuse, ended, lasted, returned };
 }

@@ -25,7 +25,7 @@ export function createRefresh(able) {
 
   /** The moment at which the program is to be asked. */
   function deadline() {
-    return able && !asking ? askAt : Infinity;
+    return asking ? Infinity : askAt;
   }
 
   /**
@@ -34,7 +34,7 @@ export function createRefresh(able) {
    * @param {number} now
    */
   function stale(now) {
-    return able && now >= nearAt;
+    return now >= nearAt;
   }
 
   /**
@@ -46,7 +46,7 @@ export function createRefresh(able) {
   function known(seconds, now) {
     const left = seconds * SECOND;
     expiresAt = now + left;
-    nearAt = askAt = expiresAt - Math.min(left * LAST_PART, LONGEST_LAST_PART);
+    if (able) nearAt = askAt = expiresAt - Math.min(left * LAST_PART, LONGEST_LAST_PART);
     pause = FIRST_PAUSE;
   }
 
@@ -80,5 +80,10 @@ export function createRefresh(able) {
     if (askAt >= expiresAt) askAt = Infinity; // what the server says then decides
   }
 
-  return { able, expiresAt: () => expiresAt, deadline, stale, known, expiring, ask, succeeded, failed };
+  /** The moment after which there can be no good token. */
+  function endsAt() {
+    return able ? Infinity : expiresAt;
+  }
+
+  return { able, endsAt, deadline, stale, known, expiring, ask, succeeded, failed };
 }

@@ -7,7 +7,7 @@ const SLOTS = 4;
 
 /**
  * @typedef {object} Holders
- * @property {Pick<LockManager, "request"> | undefined} locks shared by the pages of an origin; missing on http: pages
+ * @property {Pick<LockManager, "request">} locks shared by the pages of an origin; missing on http: pages
  * @property {() => boolean} visible
  * @property {(changed: () => void) => () => void} watchVisibility
  */
@@ -19,16 +19,14 @@ const SLOTS = 4;
  * @returns {Promise<(() => void) | null>} gives the slot back; null: there is none
  */
 export async function takeSlot(name, lost, { locks, visible, watchVisibility }) {
-  if (locks) {
-    try {
-      for (let slot = 1; slot <= SLOTS; slot++) {
-        const release = await lock(locks, `pushline ${name} ${slot}`);
-        if (release) return release;
-      }
-      return null;
-    } catch {
-      // A page without an origin of its own, in a sandbox say, is like one without locks.
+  try {
+    for (let slot = 1; slot <= SLOTS; slot++) {
+      const release = await lock(locks, `pushline ${name} ${slot}`);
+      if (release) return release;
     }
+    return null;
+  } catch {
+    // There are no locks, or not for a page without an origin of its own, in a sandbox say.
   }
   // Without locks pages do not know of each other, but few are seen at a time.
   if (!visible()) return null;

@@ -8,8 +8,6 @@ import { createManners } from "./manners.js";
 import { recall } from "./memory.js";
 import { createRefresh } from "./refresh.js";
 
-/** @typedef {ReturnType<typeof meet>} Server What a page has learnt about a server. */
-
 /**
  * The functions that a socket calls, always as its own methods. Any of them may be missing.
  *
@@ -69,31 +67,30 @@ export class Socket {
     for (const name in this) /** @type {any} */ (this)[name] = /** @type {any} */ (handlers)?.[name];
 
     const address = connectAddress(options.url ?? environment.base(), environment.pageAddress());
-    const { memory, manners } = meet(address, environment);
-    this.#driver = drive({
-      machine: createMachine({
+    const manners = (environment.servers[address] ??= createManners(
+      recall(environment.storage, address, environment.now),
+    ));
+    const machine = createMachine(
+      {
         token,
         page: environment.pageId(),
         giveUpAfter: options.giveUpAfter,
         refresh: createRefresh(Boolean(options.refreshToken)),
-        ladder: createLadder(rungs(options.transports, environment), memory),
+        ladder: createLadder(rungs(options.transports), manners.memory),
         manners,
-        random: environment.random,
-        online: environment.online,
-      }),
-      manners,
-      address,
-      environment,
-      tell: (name, event) => {
-        try {
-          // The machine tells each handler what it expects; the compiler cannot see that through the name.
-          /** @type {any} */ (this)[name]?.(event);
-        } catch (error) {
-          environment.report(error);
-        }
       },
-      askForToken: () => options.refreshToken?.(),
-    });
+      environment,
+    );
+    /** @type {Parameters<typeof drive>[3]} */
+    const tell = (name, event) => {
+      try {
+        // The machine tells each handler what it expects; the compiler cannot see that through the name.
+        /** @type {any} */ (this)[name]?.(event);
+      } catch (error) {
+        environment.report(error);
+      }
+    };
+    this.#driver = drive(machine, address, environment, tell, () => options.refreshToken?.());
   }
 
   /** One of `Socket.ReadyState`. A socket that reconnects stays OPEN. */
@@ -112,25 +109,8 @@ export class Socket {
   }
 }
 
-/**
- * @param {string} address
- * @param {import("./environment.js").Environment} environment
- * @returns {{memory: import("./memory.js").Memory, manners: ReturnType<typeof createManners>}}
- */
-function meet(address, { servers, storage, now }) {
-  let server = servers.get(address);
-  if (!server) {
-    const memory = recall(storage, address, now);
-    servers.set(address, (server = { memory, manners: createManners(memory) }));
-  }
-  return server;
-}
-
-/**
- * @param {import("./ladder.js").TransportName[] | undefined} wanted
- * @param {import("./environment.js").Environment} environment
- */
-function rungs(wanted, { can }) {
-  const possible = (wanted ?? TRANSPORTS).filter((transport) => TRANSPORTS.includes(transport) && can(transport));
-  return possible.length ? possible : TRANSPORTS.slice(0, 1); // which then says that it has failed
+/** @param {import("./ladder.js").TransportName[]} [wanted] */
+function rungs(wanted) {
+  const known = wanted?.filter((transport) => TRANSPORTS.includes(transport));
+  return known?.length ? known : TRANSPORTS;
 }

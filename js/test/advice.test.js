@@ -5,18 +5,18 @@ import { advice } from "../src/advice.js";
 
 describe("Advice on the console", () => {
   const ADDRESS = "wss://push.example.com/_ah/channel/connect";
-  /** @type {[string, {code: number, reason: string}, RegExp][]} */
+  /** @type {[string, number, string, RegExp][]} */
   const cases = [
-    ["a silent way", { code: 0, reason: "" }, /No answer came in time/],
-    ["a page that may not", { code: 1006, reason: "SecurityError" }, /https: and wss: only/],
-    ["a refused connection", { code: 1006, reason: "" }, /running .* connect-src/],
-    ["a known code", { code: 4503, reason: "retry=1000" }, /closed it with code 4503 \(too_many\)\./],
-    ["an unknown code", { code: 1012, reason: "" }, /closed it with code 1012\./],
+    ["a silent way", 0, "", /: no answer in time/],
+    ["a page that may not", 1006, "SecurityError", /: a page from https:/],
+    ["a refused connection", 1006, "", /: is the server up.* connect-src/],
+    ["a code", 4503, "", /: closed with code 4503\./],
   ];
-  for (const [name, loss, text] of cases) {
+  for (const [name, code, reason, text] of cases) {
     it(`names the address and the likely cause: ${name}`, () => {
-      assert.match(advice(ADDRESS, loss), text);
-      assert.ok(advice(ADDRESS, loss).includes(ADDRESS));
+      const advised = advice(ADDRESS, { code, reason, retry: NaN });
+      assert.match(advised, text);
+      assert.ok(advised.includes(ADDRESS));
     });
   }
 });

@@ -1,5 +1,7 @@
 /** Time, chance and network of the tests: what happens is what a test says, when it says so. */
 
+import assert from "node:assert/strict";
+
 /** The WebSocket of a {@link FakeEnvironment}: the test plays the server. */
 export class FakeWebSocket {
   /** @type {((event: {data: unknown}) => void) | null} */
@@ -167,7 +169,6 @@ export class FakeRequest {
 export const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 /** @typedef {import("../src/environment.js").Environment} Environment */
-/** @typedef {import("../src/ladder.js").TransportName} TransportName */
 
 /** @implements {Environment} */
 export class FakeEnvironment {
@@ -182,8 +183,6 @@ export class FakeEnvironment {
   warnings = [];
   /** @type {Set<(news: import("../src/environment.js").News) => void>} */
   watchers = new Set();
-  /** @type {Set<TransportName>} What the browser can do. */
-  transports = new Set(["websocket"]);
   /** @type {FakeRequest[]} Made by `fetch`. */
   requests = [];
   /** @type {{address: string, body: any}[]} */
@@ -205,6 +204,7 @@ export class FakeEnvironment {
 
   /** @type {(callback: () => void, delay: number) => number} */
   setTimeout = (callback, delay) => {
+    assert.ok(delay >= 0 && delay < 2 ** 31, `${delay}: browsers take its last 32 bits`);
     this.timers.set(++this.#lastTimer, { at: this.time + delay, callback });
     return this.#lastTimer;
   };
@@ -233,9 +233,6 @@ export class FakeEnvironment {
   /** @type {Environment["beacon"]} */
   beacon = (address, body) => void this.beacons.push({ address, body: JSON.parse(body) });
 
-  /** @type {Environment["can"]} */
-  can = (transport) => this.transports.has(transport);
-
   /** @type {Environment["slot"]} */
   slot = async (_server, lost) => {
     if (this.freeSlots === 0) return null;
@@ -250,16 +247,18 @@ export class FakeEnvironment {
   });
 
   /** @type {Environment["servers"]} */
-  servers = new Map();
+  servers = {};
 
   online = () => this.isOnline;
 
   visible = () => this.isVisible;
 
   /** @type {Environment["watch"]} */
-  watch = (hear) => {
-    this.watchers.add(hear);
-    return () => void this.watchers.delete(hear);
+  watch = (events, hear) => {
+    /** @param {import("../src/environment.js").News} news */
+    const watcher = (news) => hear(events[news]);
+    this.watchers.add(watcher);
+    return () => void this.watchers.delete(watcher);
   };
 
   /** @type {(error: unknown) => void} */

@@ -111,7 +111,8 @@ describe("The ladder (J4)", () => {
     ladder.begin(0);
     ladder.down();
     ladder.opened(0);
-    ladder.promote("websocket", MINUTE);
+    ladder.take("websocket");
+    ladder.opened(MINUTE);
     assert.equal(ladder.trialAt(), Infinity);
     assert.equal(reload().begin(0), "websocket");
   });

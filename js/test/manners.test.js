@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { CLOSES } from "../src/codes.js";
+import { ENDINGS } from "../src/codes.js";
 import { createManners } from "../src/manners.js";
 
 const SECOND = 1000;
 /** @type {any} */
-const REPLACED = CLOSES[4409].onerror;
+const REPLACED = ENDINGS[4409];
 /** @type {any} */
-const INVALID = CLOSES[4401].onerror;
+const INVALID = ENDINGS[4401];
 
 describe("Manners (J6)", () => {
   it("let everybody in at first", () => {

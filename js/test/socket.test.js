@@ -15,8 +15,11 @@ let environment;
 let calls;
 /** @type {Record<string, (event?: unknown) => void>} */
 let handlers;
+/** @type {import("../src/ladder.js").TransportName[] | undefined} What programs allow. */
+let transports;
 
 beforeEach(() => {
+  transports = ["websocket"];
   environment = new FakeEnvironment();
   ({ calls, handlers } = recorder());
 });
@@ -27,7 +30,7 @@ beforeEach(() => {
  * @param {any} [token]
  */
 function open(given = handlers, options = {}, token = TOKEN) {
-  return new (channelIn(environment))(token, options).open(given);
+  return new (channelIn(environment))(token, { transports, ...options }).open(given);
 }
 
 /** @param {import("../src/socket.js").Handlers} [given] */
@@ -360,7 +363,7 @@ describe("The warning", () => {
       environment.advance(30_000);
     }
     assert.equal(environment.warnings.length, 1);
-    assert.match(environment.warnings[0], /wss:\/\/app\.example\.com\/_ah\/channel\/connect have failed\./);
+    assert.match(environment.warnings[0], /wss:\/\/app\.example\.com\/_ah\/channel\/connect: /);
     assert.ok(!environment.warnings[0].includes(TOKEN));
   });
 
@@ -368,7 +371,7 @@ describe("The warning", () => {
     environment.refusal = new DOMException(`bad subprotocol pushline.token.${TOKEN}`, "SecurityError");
     open();
     environment.advance(5000);
-    assert.match(environment.warnings[0], /https: and wss: only/);
+    assert.match(environment.warnings[0], /a page from https:/);
     assert.ok(!environment.warnings[0].includes(TOKEN));
   });
 });
@@ -388,7 +391,7 @@ describe("The old names", () => {
 
 describe("Transports (J4)", () => {
   beforeEach(() => {
-    environment.transports = new Set(["websocket", "sse", "longpoll"]);
+    transports = undefined;
   });
 
   const answer = { client_id: "ann", cursor: "1-0", gap: false, ping: 25, expires_in: 7200, messages: [] };
@@ -426,7 +429,7 @@ describe("Transports (J4)", () => {
     await environment.pass();
     assert.equal(environment.connections.length, 1);
     assert.equal(environment.requests.length, 2);
-    environment.servers.clear();
+    environment.servers = {};
     open();
     await environment.pass();
     assert.equal(environment.connections.length, 1);
@@ -458,13 +461,16 @@ describe("Transports (J4)", () => {
     open(handlers, { transports: ["longpoll", "sse"] });
     await environment.pass();
     assert.equal(environment.request.headers.get("Accept"), "application/json");
-    environment.transports.delete("websocket");
+    assert.equal(environment.connections.length, 0);
+    environment.WebSocket = /** @type {any} */ (undefined);
     open();
     await environment.pass();
     assert.equal(environment.request.headers.get("Accept"), "text/event-stream");
-    assert.equal(environment.connections.length, 0);
-    open(handlers, { transports: /** @type {any} */ (["pigeon"]) });
-    assert.equal(environment.connections.length, 1);
+  });
+
+  it("of which the program allows none that there is are used as if it had said nothing", () => {
+    for (const transports of [[], ["pigeon"], null]) open(handlers, { transports: /** @type {any} */ (transports) });
+    assert.equal(environment.connections.length, 3);
   });
 
   it("of seven pages hold four requests open, not more", async () => {
@@ -592,10 +598,10 @@ describe("Programs that open a new socket in onclose (J6)", () => {
     environment.connection.drop(4409);
     environment.advance(3600_000);
     assert.equal(environment.connections.length, 1);
-    environment.tell("return");
+    environment.tell("returned");
     assert.equal(environment.connections.length, 2);
     environment.connection.drop(4409);
-    environment.tell("return");
+    environment.tell("returned");
     environment.advance(9999);
     assert.equal(environment.connections.length, 2);
     environment.advance(1);

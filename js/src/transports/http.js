@@ -4,7 +4,6 @@
  */
 
 import { requestAddress, withQuery } from "../address.js";
-import { posted } from "../frames.js";
 import { ABNORMAL_CLOSURE } from "./websocket.js";
 
 /** @typedef {import("./websocket.js").Transport} Transport */
@@ -12,17 +11,16 @@ import { ABNORMAL_CLOSURE } from "./websocket.js";
 /** @typedef {import("../environment.js").Environment} Environment */
 /** @typedef {Pick<Environment, "fetch" | "slot" | "setTimeout" | "now" | "random" | "visible">} World */
 /** @typedef {ReturnType<typeof openHttp>} Http */
+/** @typedef {{type: string, id?: string, token?: string}} FrameUp */
 
 /**
  * @param {Request} request
  * @param {World} world
  * @param {(http: Http) => Promise<void>} run is all that happens; its return is the end of the connection
+ * @param {(frame: FrameUp, http: Http) => void} up takes what is to go up, but for a leave
  */
-export function openHttp({ address, token, page, after }, { fetch, slot, setTimeout }, run) {
+export function openHttp({ address, token, page, after }, { fetch, slot, setTimeout }, run, up) {
   const url = requestAddress(address);
-  /** @type {Map<string, string>} What waits to go up, by type: of each the latest counts. */
-  const waiting = new Map();
-  let posting = false;
 
   const http = {
     /** @type {Transport["onmessage"]} */
@@ -38,48 +36,51 @@ export function openHttp({ address, token, page, after }, { fetch, slot, setTime
     /** @type {(() => void) | null} Gives the slot back, if there is one. */
     release: null,
 
-    /**
-     * Makes sure that there is a slot.
-     *
-     * @param {() => void} lost
-     */
-    async hold(lost) {
-      if (http.release) return true;
-      const release = await slot(url, () => {
-        http.release = null;
-        lost();
-      });
-      if (http.over) release?.();
-      else http.release = release;
-      return Boolean(http.release);
+    /** Makes sure that there is a slot. When it is lost the request under way ends. */
+    async hold() {
+      if (!http.release) {
+        const release = await slot(url, () => {
+          http.release = null;
+          http.asking.abort();
+        });
+        if (http.over) release?.();
+        else http.release = release;
+      }
+      return http.release;
     },
 
     /**
-     * Asks for frames. Any answer but the expected one is the end of the connection, and throws.
+     * Asks for frames.
      *
      * @param {string} type
-     * @param {Record<string, string>} query
+     * @param {Record<string, string>} [query]
      */
-    async get(type, query) {
+    ask(type, query) {
       http.asking = new AbortController();
-      const response = await request(withQuery(url, { page, after: http.after, ...query }), {
+      return request(withQuery(url, { page, after: http.after, ...query }), {
         headers: { Accept: type, Authorization: `Bearer ${http.token}` },
         cache: "no-store",
         signal: http.asking.signal,
       });
-      if (response.status !== 204 && !(response.status === 200 && isOf(response, type))) await refuse(response);
-      return response;
+    },
+
+    /** @param {FrameUp} frame */
+    submit(frame) {
+      // A text goes as text/plain, which needs no preflight. What a page says as it goes is not to end with it.
+      const body = JSON.stringify({ token: http.token, page, ...frame });
+      return request(url, { method: "POST", body, keepalive: true });
+    },
+
+    /** @param {string} text of a frame that has come */
+    give(text) {
+      if (!http.over) http.onmessage?.({ data: text });
     },
 
     /** @param {string} text */
     send(text) {
-      const { type } = JSON.parse(text);
-      if (type === "leave") {
-        post(text).catch(() => {});
-      } else {
-        waiting.set(type, text);
-        drain();
-      }
+      const frame = JSON.parse(text);
+      if (frame.type === "leave") http.submit(frame).catch(() => {});
+      else up(frame, http);
     },
 
     /**
@@ -88,7 +89,7 @@ export function openHttp({ address, token, page, after }, { fetch, slot, setTime
      * @param {number} code
      * @param {string} reason
      */
-    end(code, reason) {
+    finish(code, reason) {
       if (http.over) return;
       http.close();
       http.onclose?.({ code, reason });
@@ -98,58 +99,22 @@ export function openHttp({ address, token, page, after }, { fetch, slot, setTime
       http.over = true;
       http.asking.abort();
       http.release?.();
-      http.release = null;
     },
   };
 
-  /** One after the other, so that they arrive in order. */
-  async function drain() {
-    if (posting) return;
-    posting = true;
-    for (const [type, text] of waiting) {
-      waiting.delete(type);
-      if (type === "token") http.token = JSON.parse(text).token;
-      try {
-        const response = await post(text);
-        if (!response.ok) await refuse(response);
-      } catch {
-        // The next connection brings the token. Acknowledgements are many.
-        if (type === "token") http.end(ABNORMAL_CLOSURE, "");
-      }
-    }
-    posting = false;
-  }
-
-  /** @param {string} text */
-  function post(text) {
-    return request(url, {
-      method: "POST",
-      headers: { "Content-Type": "text/plain" },
-      body: posted(http.token, page, text),
-      keepalive: true, // what a page says as it goes is not to end with it
-    });
-  }
-
   /**
+   * A refusal is the end of the connection, and throws.
+   *
    * @param {string} address
    * @param {RequestInit} options
    */
-  function request(address, options) {
-    return fetch(address, { ...options, credentials: "omit", redirect: "error" });
-  }
-
-  /**
-   * What the server itself says has a close code in it (contract, W8). Proxies and login pages do not know that.
-   *
-   * @param {Response} response
-   * @returns {Promise<never>}
-   */
-  async function refuse(response) {
-    if (isOf(response, "application/problem+json")) {
-      const { close_code } = await response.json();
-      const seconds = Number(response.headers.get("Retry-After"));
-      if (typeof close_code === "number") http.end(close_code, seconds > 0 ? `retry=${seconds * 1000}` : "");
-    }
+  async function request(address, options) {
+    const response = await fetch(address, { ...options, credentials: "omit", redirect: "error" });
+    if (response.ok) return response;
+    // What the server itself says has a close code in it (contract, W8). Proxies and login pages do not know that.
+    const { close_code } = await response.json();
+    const seconds = Number(response.headers.get("Retry-After"));
+    if (close_code > 0) http.finish(close_code, seconds > 0 ? `retry=${seconds * 1000}` : "");
     throw new Error();
   }
 
@@ -160,16 +125,8 @@ export function openHttp({ address, token, page, after }, { fetch, slot, setTime
     } catch {
       // No network, no such server, or an answer from somebody else.
     }
-    http.end(ABNORMAL_CLOSURE, "");
+    http.finish(ABNORMAL_CLOSURE, "");
   }, 0);
 
   return http;
-}
-
-/**
- * @param {Response} response
- * @param {string} type
- */
-function isOf(response, type) {
-  return response.headers.get("Content-Type")?.split(";")[0].trim().toLowerCase() === type;
 }

@@ -36,15 +36,13 @@ export function openWebSocket({ address, token, page, after }, { WebSocket, setT
   try {
     const socket = new WebSocket(withQuery(address, { page, after }), [VERSION, `pushline.token.${token}`]);
     socket.onopen = () => {
-      if (socket.protocol === VERSION) return;
       // Whoever answered does not speak this wire. Firefox opens all the same.
-      socket.close();
-      socket.onclose?.({ code: ABNORMAL_CLOSURE, reason: "" });
+      if (socket.protocol !== VERSION) socket.close();
     };
     return socket;
   } catch (error) {
     // An https page that wants a ws: address, say. The text of the error may quote the token, its name does not.
-    const reason = error instanceof Error ? error.name : "";
+    const reason = /** @type {Error} */ (error).name;
     /** @type {Transport} */
     const transport = { onmessage: null, onclose: null, send() {}, close() {} };
     setTimeout(() => transport.onclose?.({ code: ABNORMAL_CLOSURE, reason }), 0);
