@@ -366,14 +366,14 @@ class Hub:
             number = outcome.id
             written = outlets is not None and self._deliver(outlets, outcome, touched)
         elif type(outcome) is Repeated:
-            number = outcome.id
             if operation.waited and outcome.acknowledged:
                 self.counters.messages_delivered += 1
-                reply[0](number, "delivered")
+                reply[0](outcome.id, "delivered")
                 return
             written = outcome.acknowledged or (
-                outlets is not None and any(outlet.session.given(number) for outlet in outlets)
+                outlets is not None and any(outlet.session.given(outcome.id) for outlet in outlets)
             )
+            number = outcome.id if written or outcome.kept else None  # it went with its channel, or was dropped
         elif type(outcome) is Full:
             reply[1](_full())
             return

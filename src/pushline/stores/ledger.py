@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, takewhile
+from operator import itemgetter
 from typing import Final
 
 from pushline.messages import COUNTER_BITS, MAX_DURATION_MINUTES, Append, Message, Policy, id_at, parse_id
@@ -139,6 +141,8 @@ class Channel:
     def inherit(self, before: Channel) -> None:
         """Take over what belongs to the client id, not to one channel of it."""
         self.keys = before.keys  # (G1)
+        if before.keys and before.acknowledged:
+            self.acknowledged = dict(before.acknowledged)  # what became of the messages that the keys stand for
         self.revoked = before.revoked
         self.leases, self.vacated, self.told = dict(before.leases), before.vacated, before.told
 
@@ -504,7 +508,7 @@ class Ledger:
                 return Full()
         else:
             if (seen := self._seen(channel, key, now)) is not None:
-                return Repeated(seen, self._was_handled(channel, seen))
+                return Repeated(seen, self._was_handled(channel, seen), _keeps(channel, seen, now))
             needed = size + _size_of_key(key)
             if (self._free_bytes < needed or self._free_messages <= 0) and not self._find_room(
                 channel, size, needed, now
@@ -593,7 +597,7 @@ class Ledger:
             self._journal.dropped(channel, [kept[0] for kept in gone])
 
     def _was_handled(self, channel: Channel, id: int) -> bool:
-        """Whether a page has acknowledged an id of this channel, not of one that the client id had before."""
+        """Whether a page has acknowledged an id: one of a token that is older than it."""
         acknowledged = channel.acknowledged
         return acknowledged is not None and any(token < id <= upto for token, upto in acknowledged.items())
 
@@ -647,9 +651,10 @@ class Ledger:
         kept = channel.kept
         if channel.mortal:
             kept = [entry for entry in kept if not entry[1] or entry[1] > now]
+        highest = max(channel.acknowledged.values(), default=0) if channel.acknowledged else 0
         return ChannelState(
             queued=len(kept) - self._expired(kept, now),
-            acknowledged=max(channel.acknowledged.values()) if channel.acknowledged else None,
+            acknowledged=highest if highest >= channel.first else None,
             expires_at=channel.live_until,
             policy=channel.policy,
         )
@@ -948,6 +953,13 @@ def _set_policy(channel: Channel, policy: Policy) -> None:
 def _speaks_for_the_holder(channel: Channel, op: Connect) -> bool:
     """Whether it is the page that has the place. Without a name of its own a cursor speaks for that page (W1)."""
     return op.page == channel.page if op.page else op.after is not None
+
+
+def _keeps(channel: Channel, id: int, now: float) -> bool:
+    """Whether a channel still has a message."""
+    kept = channel.kept
+    at = bisect_left(kept, id, key=itemgetter(0))
+    return at < len(kept) and kept[at][0] == id and (not kept[at][1] or kept[at][1] > now)
 
 
 def _size_of_key(key: str) -> int:
