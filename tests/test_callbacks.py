@@ -133,8 +133,7 @@ class TestTries:
         application.answer = REFUSED
         stage.connect(stage.create())
         application.answer = ACCEPTED
-        application.deliveries.hurry("ann")
-        application.deliveries.hurry("bob")
+        assert [application.deliveries.hurry(name) for name in ("bob", "ann", "ann", None)] == [0, 1, 0, 0]
         stage.clock.turn()
         assert kept(stage) == []
         stage.clock.advance(2)

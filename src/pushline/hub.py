@@ -121,8 +121,8 @@ class Courier(Protocol):
     def tries_of(self, client_id: str, sequence: int) -> tuple[int, str]:
         """How often a notice that is under way was tried in vain, and why the last time."""
 
-    def hurry(self, client_id: str) -> None:
-        """Try the notice of a client id now, if it waits for its next try."""
+    def hurry(self, client_id: str | None) -> int:
+        """Try now what waits for its next try, of one client id or of all (None). Returns how many those are."""
 
 
 class Counters:
