@@ -7,6 +7,7 @@ from tests.http.rig import Answer, Application, Rig, assert_problem
 
 from pushline.callbacks import TRY_SECONDS, Result
 from pushline.errors import StoreError
+from pushline.hub import IN_TIME_SECONDS
 from pushline.stores.base import Room
 from pushline.stores.memory import MemoryStore
 
@@ -140,6 +141,7 @@ class TestCallbacks:
         assert rig.ask("POST", "/v1/callbacks/retry?client_id=cid").json == {"retried": 0}
         application.result = Result.ACCEPTED
         assert rig.ask("POST", "/v1/callbacks/retry").json == {"retried": 2}
+        rig.clock.advance(IN_TIME_SECONDS)
         assert rig.ask("GET", "/v1/callbacks").json["callbacks"] == []
 
     def test_a_server_that_tells_nobody_sends_nothing_again(self) -> None:

@@ -70,6 +70,9 @@ LIST_CHANNELS: Final = 5000
 
 _MAX_TOKEN_SECONDS: Final = MAX_DURATION_MINUTES * 60
 
+_NO_LEASES: Final[dict[int, int]] = {}
+"""What the channels have in common where nobody is there, most of them: it stays empty."""
+
 # A message that is kept: id, unix time at which its own ttl ends (0: the channel's retention), size, data (None: the
 # journal has it). A tuple of plain values, since the garbage collector does not follow those.
 Kept = tuple[int, float, int, bytes | None]
@@ -131,7 +134,7 @@ class Channel:
         """Whether a message with a ttl of its own may be among the kept: else nobody need look for one."""
         self.revoked = 0
         """No token with this id or a lower one is good."""
-        self.leases: dict[int, int] = {}
+        self.leases = _NO_LEASES
         """The connections for which somebody counts as there: fence → number of their hub, 0 when that has ended."""
         self.vacated = 0
         """The fence of the connection that left last, until its time to come back is over; then 0."""
@@ -144,7 +147,11 @@ class Channel:
         if before.keys and before.acknowledged:
             self.acknowledged = dict(before.acknowledged)  # what became of the messages that the keys stand for
         self.revoked = before.revoked
-        self.leases, self.vacated, self.told = dict(before.leases), before.vacated, before.told
+        self.leases, self.vacated, self.told = _copied(before.leases), before.vacated, before.told
+
+
+def _copied(leases: dict[int, int]) -> dict[int, int]:
+    return leases.copy() if leases else _NO_LEASES
 
 
 class _Before:
@@ -172,7 +179,7 @@ class _Before:
             channel.bytes,
             channel.mortal,
             channel.revoked,
-            dict(channel.leases),
+            _copied(channel.leases),
             channel.vacated,
             channel.told,
         )
@@ -636,7 +643,7 @@ class Ledger:
                 break
             wanted.append(kept)
             size += kept[2]
-        texts = [kept[3] or b"" for kept in wanted] if fetch is None else fetch(wanted)
+        texts = fetch(wanted) if fetch is not None and wanted else [kept[3] or b"" for kept in wanted]
         gap = channel.dropped if channel.dropped > after else None
         before = [after, *(kept[0] for kept in wanted)]
         messages = [Message(kept[0], p, text) for kept, p, text in zip(wanted, before, texts, strict=False)]
@@ -692,7 +699,7 @@ class Ledger:
         if not resumed:
             channel.since = channel.fence
         start, gap = self._start(channel, claims, op.after)
-        if shared:
+        if shared and channel.leases:
             channel.leases[channel.fence] = self.hub
         else:
             channel.leases = {channel.fence: self.hub}
@@ -750,7 +757,8 @@ class Ledger:
         self._touch(channel)
         if held:
             channel.held = False
-        channel.leases.pop(fence, None)
+        if channel.leases.pop(fence, None) is not None and not channel.leases:
+            channel.leases = _NO_LEASES
         self._changed(channel)
         return True
 
