@@ -32,7 +32,7 @@ from pushline.clock import Clock, LoopClock
 from pushline.errors import ConfigurationError
 from pushline.http.request import HEADERS, Request
 from pushline.hub import Hub
-from pushline.server.asgi import AsgiFront
+from pushline.server.asgi import API, AsgiFront
 from pushline.server.asgi_wire import Program, Receive, Scope, Send
 from pushline.server.mounted import Mounted
 from pushline.server.mounted_presence import ProgramCallbacks, ProgramPoster
@@ -129,6 +129,7 @@ class Pushline(AsyncClient):
             webhook_secrets=webhook_secrets,
             clock=LoopClock(loop),
             make_callbacks=partial(self._callbacks, webhook_secrets) if self._presence else None,
+            prefix=API.decode(),
         )
         front = AsgiFront(core, Crowd(settings.max_connections, settings.max_per_address))
         running = _Running(loop, own_key, core, front, asyncio.Event())

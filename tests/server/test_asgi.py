@@ -127,6 +127,12 @@ class TestAddresses:
         async with Pushline() as pushline:
             assert (await ask(pushline.mount(recorder), path)).status == status
 
+    @pytest.mark.parametrize("path", ["/_ah/pushline/v1/x", "/_ah/pushline/x", "/_ah/channel/connected/"])
+    async def test_where_there_is_nothing_the_answer_names_the_address_that_was_asked(self, path: str) -> None:
+        async with Pushline() as pushline:
+            answer = await ask(pushline.mount(recorder), path)
+            assert json.loads(answer.body)["detail"] == f"There is nothing at {path}."
+
     async def test_without_a_program_there_is_nothing_else(self) -> None:
         async with Pushline() as pushline:
             assert (await ask(pushline, "/")).status == 404
