@@ -43,8 +43,9 @@ from pushline.stores.base import (
     Room,
     StoreOptions,
 )
+from pushline.stores.channels import Channel, Kept
 from pushline.stores.journal import RowJournal
-from pushline.stores.ledger import Channel, Kept, Ledger
+from pushline.stores.ledger import Ledger
 
 T = TypeVar("T")
 
