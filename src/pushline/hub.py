@@ -77,8 +77,8 @@ log = logging.getLogger("pushline.hub")
 SWEEP_SECONDS: Final = 5.0
 SWEEP_AGAIN_SECONDS: Final = 0.05
 
-IN_TIME_SECONDS: Final = 0.05
-"""How long what nobody waits for may wait itself, for a commit that is made anyway."""
+IN_TIME_SECONDS: Final = 0.005
+"""How long what nobody waits for may wait itself, for a commit that is made anyway: where that matters there is one."""
 
 SETTLE_AT_ONCE: Final = 200
 """How many connections of an ended process are settled in one turn."""
