@@ -60,7 +60,7 @@ coverage: $(VENV)/development ## what the tests before it have covered
 
 .PHONY: system
 system:
-	@tools/system-packages curl chromium firefox-esr fonts-dejavu-core nginx-light caddy haproxy openssl golang-go php-cli ruby
+	@tools/system-packages curl chromium firefox-esr fonts-dejavu-core nginx-light caddy haproxy openssl golang-go php-cli ruby default-jdk-headless
 
 .PHONY: bench
 bench: $(VENV)/development $(BENCH)/installed ## measure Pushline beside other servers, about a hundred minutes

@@ -13,6 +13,7 @@ from tests.hub.stage import GRACE, Stage
 from pushline import callbacks
 from pushline.callbacks import AT_ONCE, TRY_SECONDS, Answer, Callbacks, Deliveries, Poster, Result, form, multipart
 from pushline.errors import ConfigurationError
+from pushline.hub import IN_TIME_SECONDS
 from pushline.stores.base import Notice
 from pushline.testing import FakeClock
 
@@ -63,7 +64,7 @@ def kept(stage: Stage, client_id: str = "ann") -> list[Notice]:
 class TestTries:
     def test_what_is_accepted_is_done(self, stage: Stage, application: Application) -> None:
         stage.connect(stage.create()).drop()
-        stage.clock.advance(GRACE)
+        stage.clock.advance(GRACE + IN_TIME_SECONDS)
         assert application.events() == [True, False]
         assert kept(stage) == []
         assert stage.hub.counters.callbacks_accepted == 2
@@ -112,7 +113,7 @@ class TestTries:
         assert [record.message for record in caplog.records].count("a callback fails, and is tried again") == 1
         application.answer = ACCEPTED
         page.drop()
-        stage.clock.advance(GRACE)
+        stage.clock.advance(GRACE + IN_TIME_SECONDS)
         assert application.events()[-1] is False  # the state at that time
         assert kept(stage) == []
 
@@ -125,7 +126,7 @@ class TestTries:
         stage.clock.turn()
         application.answer = ACCEPTED
         stage.hub.retry("bob", lambda count: None, stage.answers.failed.append)
-        stage.clock.turn()
+        stage.clock.advance(IN_TIME_SECONDS)
         assert application.events("bob") == [True, True]
         assert kept(stage, "bob") == []
 
@@ -133,9 +134,8 @@ class TestTries:
         application.answer = REFUSED
         stage.connect(stage.create())
         application.answer = ACCEPTED
-        application.deliveries.hurry("ann")
-        application.deliveries.hurry("bob")
-        stage.clock.turn()
+        assert [application.deliveries.hurry(name) for name in ("bob", "ann", "ann", None)] == [0, 1, 0, 0]
+        stage.clock.advance(IN_TIME_SECONDS)
         assert kept(stage) == []
         stage.clock.advance(2)
         assert len(application.got) == 2
@@ -165,7 +165,7 @@ class TestOrder:
         stage.clock.advance(GRACE)
         assert application.events() == [True]
         application.waiting.pop()[1](*ACCEPTED)
-        stage.clock.turn()
+        stage.clock.advance(IN_TIME_SECONDS)
         assert application.events() == [True, False]
 
     def test_those_of_others_do_not_wait(self, stage: Stage, application: Application) -> None:

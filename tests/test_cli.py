@@ -6,15 +6,18 @@ import re
 import runpy
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
-from tests.http.rig import KEY, Page, Peer, Rig
+from tests.http.rig import KEY, Application, Page, Peer, Rig
 
 import pushline
 import pushline.hub
+from pushline.callbacks import TRY_SECONDS
+from pushline.callbacks import Result as Became
 from pushline.cli import main
 from pushline.client.requests import ApiRequest, ApiResponse
 from pushline.client.sync import Client
@@ -32,10 +35,15 @@ def run(*arguments: str, input: str | bytes | None = None, **environment: str | 
     )
 
 
+def moment(seconds: float) -> str:
+    """A unix time as lists show it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 @pytest.fixture
 def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     """The server that every client reaches."""
-    rig = Rig()
+    rig = Rig(presence=True)
 
     def exchange(client: Client, request: ApiRequest) -> ApiResponse:
         headers = {**client._endpoint.headers, **request.headers}
@@ -229,6 +237,99 @@ class TestSend:
         result = run(*arguments)
         assert result.exit_code == 2
         assert "It is not UTF-8." in result.stderr
+
+
+class TestClients:
+    def test_lists_who_has_a_channel_a_line_each(self, rig: Rig) -> None:
+        rig.page("bob")
+        rig.token("ann", duration_minutes=1)
+        rig.token("a\n\x1b[31mb", duration_minutes=1)
+        result = run("clients")
+        assert (result.exit_code, result.stderr) == (0, "")
+        soon, later = (f"{moment(rig.clock.now() + minutes * 60)}" for minutes in (1, 120))
+        assert result.stdout.split("\n") == [
+            f'away       {soon}  "a\\n\\u001b[31mb"',
+            f"away       {soon}  ann",
+            f"connected  {later}  bob",
+            "",
+        ]
+
+    def test_only_some_when_that_is_asked(self, rig: Rig) -> None:
+        for name in ("room/ann", "room/bob"):
+            rig.token(name)
+        rig.page("room/bob")
+        rig.page("cid")
+        assert [line.split()[-1] for line in run("clients", "--prefix", "room/").stdout.splitlines()] == [
+            "room/ann",
+            "room/bob",
+        ]
+        shown = run("clients", "--connected", "--prefix", "room/").stdout
+        assert [line.split()[-1] for line in shown.splitlines()] == ["room/bob"]
+
+    def test_lists_more_than_one_answer_holds(self, rig: Rig) -> None:
+        names = [f"c{number:04}" for number in range(1001)]
+        for name in names:
+            rig.token(name)
+        assert [line.split()[-1] for line in run("clients").stdout.splitlines()] == names
+
+    def test_says_nothing_of_nobody(self, rig: Rig) -> None:
+        assert (run("clients").exit_code, run("clients").output) == (0, "")
+
+
+class TestCallbacks:
+    def test_lists_what_the_application_was_not_told_a_line_each(self, rig: Rig) -> None:
+        Application(rig)
+        rig.page("ann")
+        given_up = moment(rig.clock.now() + 38)  # its page has not answered, and was told gone: the state at that time
+        rig.clock.advance(2 * TRY_SECONDS)
+        then = moment(rig.clock.now())
+        rig.page("b\nb")
+        tried = run("callbacks").stdout
+        rig.clock.advance(1)
+        result = run("callbacks")
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert tried.split("\n") == [
+            f"{given_up}  disconnected  given up (status 500)  ann",
+            f'{then}  connected     1 try (status 500)  "b\\nb"',
+            "",
+        ]
+        assert result.stdout == tried.replace("1 try", "2 tries")
+
+    def test_what_is_on_its_way_waits(self, rig: Rig) -> None:
+        rig.page("ann")
+        assert run("callbacks").stdout == f"{moment(rig.clock.now())}  connected     waiting  ann\n"
+
+    def test_says_for_what_there_is_no_handler(self, rig: Rig) -> None:
+        Application(rig).result = Became.NO_HANDLER
+        rig.page("ann")
+        result = run("callbacks")
+        assert (result.stdout, result.stderr) == ("", "# the application has no handler for connected\n")
+
+    @pytest.mark.parametrize("arguments", [["--retry", "ann"], ["--retry-all"]])
+    def test_sends_again_what_failed_and_says_how_much(self, rig: Rig, arguments: list[str]) -> None:
+        application = Application(rig)
+        rig.page("ann")
+        for _ in range(2):
+            assert run("callbacks", *arguments).stdout == "1 sent again\n"
+        application.result = Became.ACCEPTED
+        assert run("callbacks", *arguments).stdout == "1 sent again\n"
+        assert application.posts == 4
+        assert run("callbacks").output == ""
+
+    @pytest.mark.parametrize("arguments", [["--retry", "bob"], ["--retry-all"]])
+    def test_says_when_there_is_nothing_to_send_again(self, rig: Rig, arguments: list[str]) -> None:
+        Application(rig).result = Became.ACCEPTED
+        rig.page("ann")
+        result = run("callbacks", *arguments)
+        assert (result.exit_code, result.stdout) == (
+            0,
+            "nothing to send again: nothing was given up, or waits for its next try\n",
+        )
+
+    def test_refuses_one_and_all(self, rig: Rig) -> None:
+        result = run("callbacks", "--retry", "ann", "--retry-all")
+        assert result.exit_code == 2
+        assert "Give --retry for one client id, or --retry-all for all of them." in result.stderr
 
 
 class TestListen:

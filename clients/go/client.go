@@ -19,7 +19,7 @@ type Status string
 const (
 	Sent      Status = "sent"       // it was written to a connection
 	Queued    Status = "queued"     // it is kept for a page that is away
-	NoChannel Status = "no_channel" // nobody has a live token: nothing was kept
+	NoChannel Status = "no_channel" // nobody has a live token: nothing was kept; of a repeat, nothing is kept any more
 	Delivered Status = "delivered"  // a page has acknowledged it; only after [Wait]
 )
 

@@ -22,7 +22,6 @@ import secrets
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from pushline.admission import Crowd
@@ -32,7 +31,7 @@ from pushline.clock import Clock, LoopClock
 from pushline.errors import ConfigurationError
 from pushline.http.request import HEADERS, Request
 from pushline.hub import Hub
-from pushline.server.asgi import AsgiFront
+from pushline.server.asgi import API, AsgiFront
 from pushline.server.asgi_wire import Program, Receive, Scope, Send
 from pushline.server.mounted import Mounted
 from pushline.server.mounted_presence import ProgramCallbacks, ProgramPoster
@@ -128,19 +127,23 @@ class Pushline(AsyncClient):
             token_secrets=token_secrets,
             webhook_secrets=webhook_secrets,
             clock=LoopClock(loop),
-            make_callbacks=partial(self._callbacks, webhook_secrets) if self._presence else None,
+            make_callbacks=self._callbacks if self._presence else None,
+            prefix=API.decode(),
         )
         front = AsgiFront(core, Crowd(settings.max_connections, settings.max_per_address))
         running = _Running(loop, own_key, core, front, asyncio.Event())
         undo.callback(SignalDrain(self.drain, running.hurry.set).restore)
         return running
 
-    def _callbacks(self, secrets: tuple[str, ...], hub: Hub, clock: Clock) -> ProgramCallbacks:
+    def _callbacks(self, hub: Hub, clock: Clock) -> ProgramCallbacks:
         if self._program is None:
             raise ConfigurationError("`presence` needs a program to tell: give it to `mount`.")
         multipart = self._settings.presence_format == "multipart"
-        poster = ProgramPoster(self._program, secrets, clock, multipart=multipart)
+        poster = ProgramPoster(self._program, self._webhook_secrets, clock, multipart=multipart)
         return ProgramCallbacks(poster, hub, clock, random.random)
+
+    def _webhook_secrets(self) -> tuple[str, ...]:
+        return load(WEBHOOK_SECRET, os.environ, self._settings.data_dir, make=False).values
 
     async def drain(self) -> None:
         """Ask every page to come back, each at its own moment, and see them out (G11). Sends go on."""

@@ -110,12 +110,16 @@ class Deliveries:
             return (0, "")
         return (delivery.attempts, delivery.error)
 
-    def hurry(self, client_id: str) -> None:
-        """Try the notice of a client id now, if it waits for its next try."""
-        delivery = self._under_way.get(client_id)
-        if delivery is not None and delivery.timer is not None:
-            delivery.timer.cancel()
-            self._begin(delivery)
+    def hurry(self, client_id: str | None) -> int:
+        """Try now what waits for its next try, of one client id or of all (None). Returns how many those are."""
+        asked = self._under_way if client_id is None else self._under_way.keys() & {client_id}
+        hurried = 0
+        for delivery in [self._under_way[name] for name in asked]:
+            if delivery.timer is not None:
+                delivery.timer.cancel()
+                self._begin(delivery)
+                hurried += 1
+        return hurried
 
     def _begin(self, delivery: _Delivery) -> None:
         delivery.timer = None

@@ -240,23 +240,33 @@ def clients(connected: bool, prefix: str, url: str, data_dir: Path) -> None:
 
 
 @main.command()
-@click.option("--retry", metavar="CLIENT_ID", callback=_utf8, help="Send again what was given up of this client id.")
-@click.option("--retry-all", is_flag=True, help="Send again everything that was given up.")
+@click.option(
+    "--retry", metavar="CLIENT_ID", callback=_utf8, help="Send now what was given up, or waits, of this client id."
+)
+@click.option("--retry-all", is_flag=True, help="Send now everything that was given up or waits.")
 @_talks
 def callbacks(retry: str | None, retry_all: bool, url: str, data_dir: Path) -> None:
     """List what the application was not told yet of who is there, oldest first, or send it again.
 
     A line has the time, the event, what became of it so far, and the client id.
     """
+    if retry is not None and retry_all:
+        raise click.UsageError("Give --retry for one client id, or --retry-all for all of them.")
     with _client(url, data_dir) as client:
         if retry is not None or retry_all:
-            click.echo(f"{client.retry_callbacks(None if retry_all else retry)} sent again")
+            count = client.retry_callbacks(retry)
+            click.echo(
+                f"{count} sent again"
+                if count
+                else "nothing to send again: nothing was given up, or waits for its next try"
+            )
             return
         after: str | None = None
         while True:
             found = client.list_callbacks(after=after, limit=1000)
             for each in found.callbacks:
-                state = "given up" if each.given_up else f"{each.tries} tries" if each.tries else "waiting"
+                tries = f"{each.tries} {'try' if each.tries == 1 else 'tries'}"
+                state = "given up" if each.given_up else tries if each.tries else "waiting"
                 why = f" ({each.error})" if each.error else ""
                 moment = datetime.fromtimestamp(each.time, UTC)
                 click.echo(f"{moment:%Y-%m-%dT%H:%M:%SZ}  {each.event:12}  {state}{why}  {_line_of(each.client_id)}")

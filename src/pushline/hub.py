@@ -77,6 +77,9 @@ log = logging.getLogger("pushline.hub")
 SWEEP_SECONDS: Final = 5.0
 SWEEP_AGAIN_SECONDS: Final = 0.05
 
+IN_TIME_SECONDS: Final = 0.005
+"""How long what nobody waits for may wait itself, for a commit that is made anyway: where that matters there is one."""
+
 SETTLE_AT_ONCE: Final = 200
 """How many connections of an ended process are settled in one turn."""
 
@@ -121,8 +124,8 @@ class Courier(Protocol):
     def tries_of(self, client_id: str, sequence: int) -> tuple[int, str]:
         """How often a notice that is under way was tried in vain, and why the last time."""
 
-    def hurry(self, client_id: str) -> None:
-        """Try the notice of a client id now, if it waits for its next try."""
+    def hurry(self, client_id: str | None) -> int:
+        """Try now what waits for its next try, of one client id or of all (None). Returns how many those are."""
 
 
 class Counters:
@@ -238,6 +241,7 @@ class Hub:
         self._outlets: dict[str, tuple[Outlet, ...]] = {}
         self._operations: list[Operation] = []
         self._replies: list[_Reply] = []
+        self._in_time: list[tuple[Operation, _Reply]] = []
         self._wheel: Wheel[Outlet] = Wheel(clock, self._ring)
         self._sweep_timer = clock.call_later(SWEEP_SECONDS, self._sweep)
         self._admission = Admission(connect_rate)
@@ -272,8 +276,23 @@ class Hub:
         # The loop looks at its sockets once more before the commit: what came meanwhile shares it.
         self._clock.call_soon(self._turn)
 
+    def _submit_in_time(self, operation: Operation, reply: _Reply) -> None:
+        """Submit with the next commit, but in :data:`IN_TIME_SECONDS` at the latest: a commit of its own costs more."""
+        self._in_time.append((operation, reply))
+        if len(self._in_time) == 1:
+            self._clock.call_later(IN_TIME_SECONDS, self._turn)
+
+    def _keep_in_time(self) -> None:
+        """Somebody looks: let nothing wait any longer."""
+        if self._in_time:
+            self._turn()
+
     def _turn(self) -> None:
         operations, replies = self._operations, self._replies
+        if self._in_time:  # they came first
+            waiting, self._in_time = self._in_time, []
+            operations = [operation for operation, _ in waiting] + operations
+            replies = [reply for _, reply in waiting] + replies
         if not operations:  # the hub was closed meanwhile
             return
         self._operations, self._replies = [], []
@@ -370,14 +389,14 @@ class Hub:
             number = outcome.id
             written = outlets is not None and self._deliver(outlets, outcome, touched)
         elif type(outcome) is Repeated:
-            number = outcome.id
             if operation.waited and outcome.acknowledged:
                 self.counters.messages_delivered += 1
-                reply[0](number, "delivered")
+                reply[0](outcome.id, "delivered")
                 return
             written = outcome.acknowledged or (
-                outlets is not None and any(outlet.session.given(number) for outlet in outlets)
+                outlets is not None and any(outlet.session.given(outcome.id) for outlet in outlets)
             )
+            number = outcome.id if written or outcome.kept else None  # it went with its channel, or was dropped
         elif type(outcome) is Full:
             reply[1](_full())
             return
@@ -791,18 +810,18 @@ class Hub:
 
     def accepted(self, notice: Notice) -> None:
         """The application knows what was announced: announce what comes next of its client id."""
-        self._dealt_with(Accepted(notice.client_id, notice.sequence))
+        self._dealt_with(Accepted(notice.client_id, notice.sequence), self._submit_in_time)
 
     def give_up(self, notice: Notice, reason: str) -> None:
         """The application could not be told what was announced; ``reason`` is for people (P1)."""
-        self._dealt_with(GiveUp(notice.client_id, notice.sequence, reason))
+        self._dealt_with(GiveUp(notice.client_id, notice.sequence, reason), self._submit)
 
-    def _dealt_with(self, operation: Accepted | GiveUp) -> None:
+    def _dealt_with(self, operation: Accepted | GiveUp, submit: Callable[[Operation, _Reply], None]) -> None:
         def failed(error: StoreError) -> None:
             if not self.closing:  # else the next process tells it again
-                self._clock.call_later(SWEEP_SECONDS, partial(self._dealt_with, operation))
+                self._clock.call_later(SWEEP_SECONDS, partial(self._dealt_with, operation, submit))
 
-        self._submit(operation, (self._next, failed))
+        submit(operation, (self._next, failed))
 
     def retry(self, client_id: str | None, reply: Callable[[int], None], failed: Failed) -> None:
         """Announce anew what was given up, of one client id or of all of them; the reply is how many those are."""
@@ -816,10 +835,12 @@ class Hub:
 
     def list_notices(self, after: int, limit: int, reply: Callable[[NoticeList], None], failed: Failed) -> None:
         """What the application was not told yet."""
+        self._keep_in_time()
         self._ask(lambda: self._store.notices(after, limit), reply, failed)
 
     def notices_of(self, client_id: str, reply: Callable[[Sequence[Notice]], None], failed: Failed) -> None:
         """What the application was not told yet of one client id."""
+        self._keep_in_time()
         self._ask(lambda: self._store.notices_of(client_id), reply, failed)
 
     # -- what the application wants of a client id (A4) --------------------------------------------------------

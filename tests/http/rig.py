@@ -15,6 +15,8 @@ from websockets.protocol import Protocol as FrameReader
 from websockets.protocol import Side, State
 
 from pushline.admission import Crowd, Tally
+from pushline.callbacks import Answer as PostAnswer
+from pushline.callbacks import Deliveries, Result
 from pushline.errors import StoreError
 from pushline.http.api import Api
 from pushline.http.app import App
@@ -27,7 +29,7 @@ from pushline.protocol.tokens import TokenSigner
 from pushline.protocol.values import Heartbeat
 from pushline.server.native import NativeFront
 from pushline.server.proxies import Proxies
-from pushline.stores.base import Operation, Outcome, Store
+from pushline.stores.base import Notice, Operation, Outcome, Store
 from pushline.stores.memory import MemoryStore
 from pushline.testing import FakeClock, MemoryPipe
 from pushline.transports.base import Door
@@ -271,6 +273,19 @@ class Rig:
         read = self.store.read(client_id, 0, self.clock.now())
         assert not hasattr(read, "result"), "the stores of these tests answer at once"
         return [message.data for message in read.messages]
+
+
+class Application:
+    """Is told who is there: it fails, until it is told to accept."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.result = Result.FAILED
+        self.posts = 0
+        rig.hub.announce = Deliveries(rig.hub, rig.clock, self.post, lambda: 0.5).announce
+
+    def post(self, notice: Notice, answer: PostAnswer) -> None:
+        self.posts += 1
+        answer(self.result, "status 500")
 
 
 def assert_problem(answer: Answer, code: str, detail: str = "") -> None:

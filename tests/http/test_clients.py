@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.http.rig import Answer, Rig, assert_problem
+from tests.http.rig import Answer, Application, Rig, assert_problem
 
-from pushline.callbacks import Deliveries, Result
+from pushline.callbacks import TRY_SECONDS, Result
 from pushline.errors import StoreError
+from pushline.hub import IN_TIME_SECONDS
 from pushline.stores.base import Room
 from pushline.stores.memory import MemoryStore
 
@@ -91,21 +92,9 @@ class TestEnding:
         assert_problem(rig.ask("DELETE", "/v1/clients/bob"), "store_full")
 
 
-class Application:
-    """Fails, until it is told to accept."""
-
-    def __init__(self, rig: Rig) -> None:
-        self.result = Result.FAILED
-        self.posts = 0
-        rig.hub.announce = Deliveries(rig.hub, rig.clock, self.post, lambda: 0.5).announce
-
-    def post(self, notice: object, answer: object) -> None:
-        self.posts += 1
-        answer(self.result, "status 500")  # type: ignore[operator]
-
-
 class TestCallbacks:
-    def test_what_was_not_accepted_is_shown_and_tried_again_at_once(self) -> None:
+    @pytest.mark.parametrize("query", ["", "?client_id=ann"])
+    def test_what_was_not_accepted_is_shown_and_tried_again_at_once(self, query: str) -> None:
         rig = Rig(presence=True)
         application = Application(rig)
         rig.page("ann")
@@ -128,9 +117,10 @@ class TestCallbacks:
         }
         assert 'pushline_callbacks_kept{state="waiting"} 1.0' in rig.ask("GET", "/metrics").text
         application.result = Result.ACCEPTED
-        assert rig.ask("POST", "/v1/callbacks/retry?client_id=ann").json == {"retried": 0}
+        assert rig.ask("POST", f"/v1/callbacks/retry{query}").json == {"retried": 1}
         assert application.posts == 2
         assert rig.ask("GET", "/v1/callbacks").json["callbacks"] == []
+        assert rig.ask("POST", f"/v1/callbacks/retry{query}").json == {"retried": 0}
 
     def test_the_list_goes_on(self) -> None:
         rig = Rig(presence=True)
@@ -140,6 +130,29 @@ class TestCallbacks:
         first = rig.ask("GET", "/v1/callbacks?limit=1").json
         rest = rig.ask("GET", f"/v1/callbacks?after={first['next']}").json
         assert [each["client_id"] for each in first["callbacks"] + rest["callbacks"]] == ["ann", "bob"]
+
+    def test_what_was_given_up_and_what_waits_is_counted(self) -> None:
+        rig = Rig(presence=True)
+        application = Application(rig)
+        rig.page("ann")
+        rig.clock.advance(2 * TRY_SECONDS)
+        rig.page("bob")
+        assert [each["given_up"] for each in rig.ask("GET", "/v1/callbacks").json["callbacks"]] == [True, False]
+        assert rig.ask("POST", "/v1/callbacks/retry?client_id=cid").json == {"retried": 0}
+        application.result = Result.ACCEPTED
+        assert rig.ask("POST", "/v1/callbacks/retry").json == {"retried": 2}
+        rig.clock.advance(IN_TIME_SECONDS)
+        assert rig.ask("GET", "/v1/callbacks").json["callbacks"] == []
+
+    def test_a_server_that_tells_nobody_sends_nothing_again(self) -> None:
+        rig = Rig(presence=True)
+        application = Application(rig)
+        rig.page("ann")
+        rig.clock.advance(2 * TRY_SECONDS)
+        rig.hub.courier = None
+        assert rig.ask("POST", "/v1/callbacks/retry").json == {"retried": 0}
+        assert rig.ask("GET", "/v1/callbacks").json["given_up"] == 1
+        assert application.result is Result.FAILED
 
     def test_nothing_to_retry(self, rig: Rig) -> None:
         assert rig.ask("POST", "/v1/callbacks/retry").json == {"retried": 0}

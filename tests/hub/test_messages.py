@@ -97,6 +97,31 @@ class TestStatuses:
         assert stage.last_id == first
         assert page.texts == ["hello"]
 
+    @pytest.mark.parametrize("handled", [False, True])
+    def test_a_repeat_of_what_went_with_a_revoked_channel_is_sent_only_if_it_was_handled(
+        self, stage: Stage, handled: bool
+    ) -> None:
+        page = stage.connect(stage.create())
+        stage.send(key="k")
+        first = stage.last_id
+        if handled:
+            page.acknowledge()
+        stage.hub.revoke("ann", lambda: None, stage.answers.failed.append)
+        stage.clock.turn()
+        fresh = stage.create()
+        fresh_page = stage.connect(fresh, "q")
+        assert stage.send(key="k") == ("sent" if handled else "no_channel")
+        assert stage.answers.sent[-1][0] == (first if handled else None)
+        assert stage.wait(key="k") == ["delivered" if handled else "no_channel"]
+        assert fresh_page.texts == []
+
+    def test_a_repeat_of_what_was_dropped_is_not_queued(self, stage: Stage) -> None:
+        stage.create()
+        stage.send(key="k")
+        for _ in range(1000):
+            stage.send()
+        assert stage.send(key="k") == "no_channel"
+
     def test_statuses_are_counted(self, stage: Stage) -> None:
         stage.send()
         token = stage.create()

@@ -6,10 +6,10 @@ import pytest
 from tests.hub.stage import GRACE, Recording, Stage
 
 from pushline.errors import ConnectionEnded, StoreError
-from pushline.hub import SETTLE_AT_ONCE, SWEEP_SECONDS
+from pushline.hub import IN_TIME_SECONDS, SETTLE_AT_ONCE, SWEEP_SECONDS
 from pushline.messages import Append, Policy
 from pushline.protocol.codes import TOKEN_EXPIRED, TOO_MANY
-from pushline.stores.base import Notice, Room, Store
+from pushline.stores.base import Accepted, Notice, NoticeList, Room, Settle, Store
 from pushline.stores.memory import MemoryStore
 from pushline.testing import FakeClock
 
@@ -170,6 +170,7 @@ class TestACrash:
         tokens = {name: stage.create(name) for name in ("ann", "bob", "cid")}
         for name in ("ann", "bob"):
             stage.connect(tokens[name], name)
+        stage.clock.advance(IN_TIME_SECONDS)
         after = next_life(stage, after=60)
         after.connect(tokens["ann"], "ann", "1-0")
         after.connect(tokens["cid"], "cid")
@@ -218,12 +219,13 @@ class TestACrash:
         stage = Stage(recording, presence=True)
         for n in range(2 * SETTLE_AT_ONCE + 5):
             stage.connect(stage.create(f"c{n}"))
+        stage.clock.advance(IN_TIME_SECONDS)
         after = next_life(stage)
         recording.commits.clear()
         after.clock.advance(GRACE + 1)
         assert len(after.told) == 2 * SETTLE_AT_ONCE + 5
-        settling = [commit for commit in recording.commits if len(commit) > 1]
-        assert max(map(len, settling)) == SETTLE_AT_ONCE
+        settling = [sum(isinstance(operation, Settle) for operation in commit) for commit in recording.commits]
+        assert max(settling) == SETTLE_AT_ONCE
 
 
 class TestARestart:
@@ -303,7 +305,7 @@ class TestTwoHubs:
         one.clock.advance(GRACE)
         assert (one.heard(), two.heard()) == ([True], [])
         one.hub.accepted(one.told[0])
-        one.clock.turn()
+        one.clock.advance(IN_TIME_SECONDS)
         assert (one.heard(), two.heard()) == ([True, False], [])
 
     def test_what_a_dead_one_left_behind_is_told_by_the_other(self, stages: tuple[Stage, Stage]) -> None:
@@ -336,7 +338,8 @@ class TestAStoreThatFails:
         page = stage.connect(stage.create())
         recording.error = StoreError("it fails")
         stage.hub.accepted(stage.told[0])
-        stage.clock.turn()
+        stage.clock.advance(IN_TIME_SECONDS)
+        assert stage.hub.counters.commits_failed == 1
         recording.error = None
         page.drop()
         stage.clock.advance(GRACE + SWEEP_SECONDS)
@@ -350,8 +353,54 @@ class TestAStoreThatFails:
         assert [notice.client_id for notice in stage.told] == ["ann", "bob"]
         stage.deaf = False
         stage.hub.accepted(stage.told[0])
-        stage.clock.turn()
+        stage.clock.advance(2 * IN_TIME_SECONDS)
         assert sorted(notice.client_id for notice in stage.told) == ["ann", "bob", "cid", "dan"]
+
+
+class TestWhatIsAccepted:
+    """It joins another commit, within :data:`IN_TIME_SECONDS`."""
+
+    @pytest.fixture
+    def recording(self) -> Recording:
+        return Recording()
+
+    @pytest.fixture
+    def stage(self, recording: Recording) -> Stage:
+        return Stage(recording, presence=True)
+
+    def test_goes_with_the_next_commit_and_comes_first(self, stage: Stage, recording: Recording) -> None:
+        stage.connect(stage.create())
+        notice = stage.told[0]
+        assert stage.store.notices_of("ann") == [notice]
+        stage.send()
+        accepted, append = recording.commits[-1]
+        assert (accepted, type(append)) == (Accepted("ann", notice.sequence), Append)
+        assert stage.store.notices_of("ann") == []
+        commits = len(recording.commits)
+        stage.clock.advance(1)
+        assert len(recording.commits) == commits
+
+    def test_has_a_commit_of_its_own_when_there_is_no_other(self, stage: Stage, recording: Recording) -> None:
+        for name in ("ann", "bob"):
+            stage.connect(stage.create(name), name)
+        assert stage.told[1].client_id == "bob"
+        commits = len(recording.commits)
+        stage.clock.advance(IN_TIME_SECONDS)
+        assert recording.commits[commits:] == [[Accepted("bob", stage.told[1].sequence)]]
+
+    def test_is_kept_before_anybody_looks(self, stage: Stage) -> None:
+        stage.connect(stage.create())
+        found: list[object] = []
+        stage.hub.notices_of("ann", found.append, stage.answers.failed.append)
+        stage.connect(stage.create("bob"), "bob")
+        stage.hub.list_notices(0, 10, found.append, stage.answers.failed.append)
+        assert found == [[], NoticeList([], 0, 0)]
+
+    def test_is_kept_at_the_end(self, stage: Stage) -> None:
+        stage.connect(stage.create())
+        stage.hub.close(1.0)
+        stage.hub.finish()
+        assert stage.store.notices_of("ann") == []
 
 
 class TestWhatIsGivenUp:

@@ -74,6 +74,10 @@ async def ask(program: Program, path: str, *parts: bytes, method: str = "GET", k
     return exchange
 
 
+def no_secret(*arguments: object, **more: object) -> None:
+    raise ConfigurationError("There is none at the moment.")
+
+
 async def recorder(scope: Scope, receive: Receive, send: Send) -> None:
     """A program that says what it was asked for."""
     await send({"type": "http.response.start", "status": 299, "headers": []})
@@ -126,6 +130,12 @@ class TestAddresses:
     async def test_what_is_pushlines(self, path: str, status: int) -> None:
         async with Pushline() as pushline:
             assert (await ask(pushline.mount(recorder), path)).status == status
+
+    @pytest.mark.parametrize("path", ["/_ah/pushline/v1/x", "/_ah/pushline/x", "/_ah/channel/connected/"])
+    async def test_where_there_is_nothing_the_answer_names_the_address_that_was_asked(self, path: str) -> None:
+        async with Pushline() as pushline:
+            answer = await ask(pushline.mount(recorder), path)
+            assert json.loads(answer.body)["detail"] == f"There is nothing at {path}."
 
     async def test_without_a_program_there_is_nothing_else(self) -> None:
         async with Pushline() as pushline:
@@ -338,6 +348,36 @@ class TestPresence:
     async def test_a_handler_that_fails_is_told_again(self, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
         _, callbacks = await self.told(monkeypatch, status)
         assert [(each["event"], each["tries"]) for each in callbacks] == [("connected", 1)]
+
+    async def test_both_sides_go_on_with_a_new_secret_together(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "webhook-secret"
+        monkeypatch.setenv("PUSHLINE_WEBHOOK_SECRET_FILE", str(file))
+        file.write_text(self.SECRET)
+        heard: list[str] = []
+
+        async def program(scope: Scope, receive: Receive, send: Send) -> None:
+            heard.append(parse(scope["headers"], (await receive())["body"]).client_id)
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+        pushline = Pushline(presence=True)
+        app = pushline.mount(program)
+        async with pushline:
+            for name, secret in (("ann", self.SECRET), ("bob", "another-secret-of-the-tests"), ("cid", "")):
+                if secret:
+                    file.write_text(secret)
+                else:  # somebody is in the middle of it
+                    monkeypatch.setenv("PUSHLINE_WEBHOOK_SECRET", "another-secret-of-the-tests")
+                    monkeypatch.setattr("pushline.asgi.load", no_secret)
+                token = await pushline.create_channel(name)
+                headers = [(b"authorization", f"Bearer {token}".encode()), (b"accept", b"application/json")]
+                exchange = Exchange()
+                scope = scope_of("/_ah/channel/connect", headers=headers, query_string=b"page=p&wait=0")
+                await app(scope, exchange.receive, exchange.send)
+                await turns()
+                assert heard[-1] == name
 
     async def test_there_must_be_a_program_to_tell(self) -> None:
         with pytest.raises(ConfigurationError, match="mount"):

@@ -115,7 +115,10 @@ def check(store: SqliteStore) -> None:
     assert store.read("ann", FIRST, NOW).gap == FIRST + 10
     assert texts(store, "b\0b") == [b"shared"]
     assert store.look("b\0b", NOW) == ChannelState(1, FIRST + 2, NOW + 99, Policy.SHARE)
-    repeated = [Repeated(FIRST + 20, acknowledged=False), Repeated(FIRST + 2, acknowledged=True)]
+    repeated = [
+        Repeated(FIRST + 20, acknowledged=False, kept=True),
+        Repeated(FIRST + 2, acknowledged=True, kept=True),
+    ]
     assert store.commit([Append("ann", b"", "k"), Append("b\0b", b"", "l")], NOW) == repeated
     (connected,) = store.commit([Connect(Claims("ann", FIRST, int(NOW + 60), Policy.REPLACE), "p", None)], NOW)
     assert isinstance(connected, Connected)

@@ -488,6 +488,18 @@ class Elsewhere(AsgiCase):
         assert self.connections() == 0
         assert any("x" in text for text in self.opened_again(token))
 
+    def test_a_page_that_takes_as_much_as_comes_is_alive(self) -> None:
+        """It is never done, and what has gone out is counted, not only what is left."""
+        far = self.opened()
+        self.stall(far)
+        for _ in range(12):
+            self.clock.advance(TIMEOUT - 1)
+            far.pipe.take(90_000)
+            self.clock.turn()
+            for _ in range(5):
+                self.send("y" * 20_000)  # an event each
+            assert self.connections() == 1
+
     def opened_again(self, token: str) -> list[str]:
         far = self.connect(token, "another")
         self.clock.turn()

@@ -11,8 +11,8 @@ class SendResult:
     """What became of a message (contract, G6).
 
     ``status`` is ``"sent"`` (written to a connection), ``"queued"`` (kept for a page that is away), ``"no_channel"``
-    (no live token: nothing was kept) or, when it was waited for, ``"delivered"`` (a page has acknowledged it). ``id``
-    names the message; it is None for ``"no_channel"``.
+    (no live token: nothing was kept; of a repeat, nothing is kept any more) or, when it was waited for,
+    ``"delivered"`` (a page has acknowledged it). ``id`` names the message; it is None for ``"no_channel"``.
     """
 
     id: str | None

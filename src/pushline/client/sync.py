@@ -98,7 +98,7 @@ class Client:
         return requests.parse_callbacks(self._ask(requests.list_callbacks(after or "", limit)))
 
     def retry_callbacks(self, client_id: str | None = None) -> int:
-        """Have sent again what was given up, of one client id or of all. Returns how much that is."""
+        """Have sent now what was given up or waits for its next try, of one client id or of all; returns how many."""
         return requests.parse_retried(self._ask(requests.retry_callbacks(client_id)))
 
     def close(self) -> None:

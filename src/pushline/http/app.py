@@ -37,9 +37,14 @@ class App:
         dev_wire: DevWire | None = None,
         public: bool = False,
         open_metrics: bool = False,
+        prefix: str = "",
     ) -> None:
-        """``public``: the application's API is elsewhere (``--api-listen``); ``open_metrics``: here without a key."""
+        """``public``: the application's API is elsewhere (``--api-listen``); ``open_metrics``: here without a key.
+
+        ``prefix``: where addresses begin that are no page's, when something else is at the root.
+        """
         self._public = public
+        self._prefix = prefix
         self._api = api
         self._clients = clients
         self._max_message_bytes = max_message_bytes
@@ -76,6 +81,12 @@ class App:
         problem = Problem("body_too_large", f"The body is longer than {limit} bytes.")
         return problem_response(problem, cors(request.path))
 
+    def _nothing_at(self, path: bytes) -> str:
+        text = path.decode("latin-1")
+        if not self._prefix:
+            return f"There is nothing at {text}; GET / lists what there is."
+        return f"There is nothing at {text if path.startswith(_PAGES) else self._prefix + text}."
+
     def handle(self, request: Request) -> Response | bytes | Pending:
         """Answer a request. Never raises."""
         path = request.path
@@ -101,7 +112,7 @@ class App:
                     return self._clients.get(request, client_id)
             methods = self._routes.get(path)
             if methods is None:
-                raise Problem("not_found", f"There is nothing at {path.decode('latin-1')}; GET / lists what there is.")
+                raise Problem("not_found", self._nothing_at(path))
             handler = methods.get(b"GET" if request.method == b"HEAD" else request.method)
             if handler is None:
                 allow = [method.decode() for method in methods]

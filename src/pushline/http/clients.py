@@ -85,15 +85,15 @@ class Clients:
         self._hub.list_notices(int(after), limit, answer.listed, answer.failed)
         return answer
 
-    def retry_callbacks(self, request: Request) -> Later:
-        """``POST /v1/callbacks/retry``: send again what was given up, of one client id or of all."""
+    def retry_callbacks(self, request: Request) -> Response | Later:
+        """``POST /v1/callbacks/retry``: send now what was given up or waits for its next try, of one or of all."""
         self._keys.check(request)
         parameters = request.parameters("client_id")
         client_id = client_id_in(b"-", parameters) if parameters else None
         courier = self._hub.courier
-        if courier is not None and client_id is not None:
-            courier.hurry(client_id)
-        answer = _RetryAnswer()
+        if courier is None:
+            return json_response(200, {"retried": 0})  # nobody sends any
+        answer = _RetryAnswer(courier.hurry(client_id))
         self._hub.retry(client_id, answer.waiting, answer.failed)
         return answer
 
@@ -170,10 +170,14 @@ def _shown(notice: Notice, courier: Courier | None) -> dict[str, object]:
 
 
 class _RetryAnswer(_StoreAnswer):
-    __slots__ = ()
+    __slots__ = ("_hurried",)
+
+    def __init__(self, hurried: int) -> None:
+        super().__init__()
+        self._hurried = hurried
 
     def waiting(self, count: int) -> None:
-        self.answer(json_response(200, {"retried": count}))
+        self.answer(json_response(200, {"retried": self._hurried + count}))
 
 
 class _ClientAnswer(_StoreAnswer):

@@ -12,10 +12,10 @@ from typing import Any, Final, Protocol
 from pushline.http.request import Request
 from pushline.messages import Message, format_id
 from pushline.protocol.codes import GOING_AWAY, NORMAL, PROTOCOL_ERROR
-from pushline.protocol.frames import SUBPROTOCOL, TOKEN_SUBPROTOCOL, encode
+from pushline.protocol.frames import SUBPROTOCOL, encode
 from pushline.protocol.values import Close
 from pushline.transports.base import CONNECTING, OPEN, Door, Stream, Wire
-from pushline.transports.websocket import MAX_FRAME_BYTES
+from pushline.transports.websocket import MAX_FRAME_BYTES, offered
 
 _ORDERLY: Final = (NORMAL, GOING_AWAY)
 _TOO_LONG: Final = 1009
@@ -41,9 +41,7 @@ class AsgiWebSocket(Stream):
 
     def start(self, subprotocols: Sequence[str], request: Request) -> None:
         """Accept and connect. A refusal closes with its code, since browsers hide the status of a refused handshake."""
-        spoken = SUBPROTOCOL in subprotocols
-        tokens = [name for name in subprotocols if name.startswith(TOKEN_SUBPROTOCOL)]
-        token = tokens[0][len(TOKEN_SUBPROTOCOL) :] if len(tokens) == 1 and spoken else None
+        spoken, token = offered(subprotocols)
         self._events.put({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if spoken else None}, 0)
         self._connect(request, token)
 

@@ -50,7 +50,7 @@ class AsgiWire:
 
     Where the server's ``send`` belongs to an object with the loop's transport, as uvicorn's does, the connection is
     looked at as closely as the native front looks: what the kernel has, what the peer has taken, and it can be cut.
-    Elsewhere an event counts as taken when ``send`` returns.
+    Elsewhere an event counts as taken when ``send`` returns; those are counted here.
     """
 
     def __init__(self, send: Send) -> None:
@@ -59,6 +59,7 @@ class AsgiWire:
         self._task = asyncio.current_task()
         self._events: deque[tuple[Event, int]] = deque()
         self._unsent = 0
+        self._taken = 0
         self._paused = False
         self._closing = False
         self._sending: asyncio.Task[None] | None = None
@@ -85,6 +86,7 @@ class AsgiWire:
                 event, size = self._events.popleft()
                 await self._send(event)
                 self._unsent -= size
+                self._taken += size
                 if self._paused and self._unsent <= LOW_BYTES and self.stream is not None:
                     self._paused = False
                     self.stream.resume_writing()
@@ -137,7 +139,10 @@ class AsgiWire:
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """See :class:`pushline.transports.base.Wire`."""
-        return default if self._transport is None else self._transport.get_extra_info(name, default)
+        transport = self._transport
+        if name == "taken":
+            return self._taken - (0 if transport is None else transport.get_write_buffer_size())
+        return default if transport is None else transport.get_extra_info(name, default)
 
 
 class AnswerWire(AsgiWire):
@@ -165,6 +170,7 @@ class AnswerWire(AsgiWire):
         """Within it, it is."""
         try:
             yield
+            self._taken += self._unsent
         finally:
             self._unsent = 0
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from pushline.callbacks import ANSWER_SECONDS, Deliveries, Poster, event_of, form, multipart
 from pushline.clock import Clock
+from pushline.errors import ConfigurationError
 from pushline.hub import Hub
 from pushline.server.asgi_wire import Event, Program, Scope
 from pushline.stores.base import Notice
@@ -20,13 +21,25 @@ HOST: Final = "localhost"
 
 
 class ProgramPoster(Poster):
-    """Posts notices to an ASGI program, signed as those over HTTP are: from outside nobody gets to its handlers."""
+    """Posts notices to an ASGI program, signed as those over HTTP are: from outside nobody gets to its handlers.
 
-    def __init__(self, program: Program, secrets: tuple[str, ...], clock: Clock, *, multipart: bool = False) -> None:
-        super().__init__(f"http://{HOST}", secrets, clock, multipart=multipart)
+    ``secrets`` says what is good at the moment. It is asked each time, since the handlers ask as well
+    (:func:`pushline.presence.parse`): so both sides go on with a new one together. It may raise
+    :class:`ConfigurationError`; after the start what was good stays so then.
+    """
+
+    def __init__(
+        self, program: Program, secrets: Callable[[], tuple[str, ...]], clock: Clock, *, multipart: bool = False
+    ) -> None:
+        super().__init__(f"http://{HOST}", secrets(), clock, multipart=multipart)
         self._program = program
+        self._secrets = secrets
 
     async def _once(self, notice: Notice) -> int:
+        try:
+            self._secret = self._secrets()[0]
+        except ConfigurationError as error:
+            log.error("the webhook secret stays as it was", extra={"reason": str(error)})
         content_type, body = multipart(notice) if self._multipart else form(notice)
         headers = {"Host": HOST, "Content-Type": content_type, "Content-Length": str(len(body))}
         headers |= self._signature(notice, body)

@@ -125,8 +125,12 @@ class Core:
         clock: Clock,
         webhook_secrets: tuple[str, ...] = (),
         make_callbacks: MakeCallbacks | None = None,
+        prefix: str = "",
     ) -> None:
-        """``make_callbacks``: who tells the application who is there, when that is not at ``--presence-url``."""
+        """``make_callbacks``: who tells the application who is there, when that is not at ``--presence-url``.
+
+        ``prefix``: where the API begins, when that is not the root.
+        """
         self.clock = clock
         self.signer = _Signer(token_secrets)
         self.tally = Tally()
@@ -155,6 +159,7 @@ class Core:
             Operations(hub, keys, self.tally),
             max_message_bytes=settings.max_message_bytes,
             dev_wire=DevWire(hub, clock, origins) if settings.legacy_dev_wire else None,
+            prefix=prefix,
         )
         self.app = make_app(public=bool(settings.api_listen))
         self.private_app = make_app(open_metrics=True)

@@ -200,10 +200,14 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Repeated(msgspec.Struct, frozen=True, gc=False):
-    """The message of this idempotency key was kept before, under ``id``; ``acknowledged``: a page has handled it."""
+    """The message of this idempotency key was kept before, under ``id``; ``acknowledged``: a page has handled it.
+
+    ``kept``: it is there still. One that is neither was dropped, or its channel has ended: no page will get it (G6).
+    """
 
     id: int
     acknowledged: bool
+    kept: bool
 
 
 class Full(msgspec.Struct, frozen=True, gc=False):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from heapq import heappush
 
 from pushline.stores.base import Notice
-from pushline.stores.ledger import Channel, Journal
+from pushline.stores.channels import Channel, Journal
 
 
 class RowJournal(Journal):

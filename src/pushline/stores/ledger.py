@@ -7,9 +7,10 @@ back after a restart. It is pure: no I/O, and the time is an argument.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, takewhile
+from operator import itemgetter
 from typing import Final
 
 from pushline.messages import COUNTER_BITS, MAX_DURATION_MINUTES, Append, Message, Policy, id_at, parse_id
@@ -46,6 +47,7 @@ from pushline.stores.base import (
     Settle,
     Waiting,
 )
+from pushline.stores.channels import NO_LEASES, Before, Channel, Journal, Kept
 from pushline.stores.outbox import Outbox
 
 KEY_SECONDS: Final = 600.0
@@ -67,190 +69,6 @@ LIST_CHANNELS: Final = 5000
 """How many channels one question for client ids looks at, at most."""
 
 _MAX_TOKEN_SECONDS: Final = MAX_DURATION_MINUTES * 60
-
-# A message that is kept: id, unix time at which its own ttl ends (0: the channel's retention), size, data (None: the
-# journal has it). A tuple of plain values, since the garbage collector does not follow those.
-Kept = tuple[int, float, int, bytes | None]
-
-
-class Channel:
-    """A channel and what it holds."""
-
-    __slots__ = (
-        "acknowledged",
-        "bytes",
-        "client_id",
-        "dropped",
-        "fence",
-        "first",
-        "held",
-        "kept",
-        "keys",
-        "last",
-        "leases",
-        "live_until",
-        "mortal",
-        "newest_token",
-        "number",
-        "page",
-        "policy",
-        "revoked",
-        "since",
-        "told",
-        "vacated",
-    )
-
-    def __init__(self, number: int, client_id: str, first: int) -> None:
-        self.number = number
-        self.client_id = client_id
-        self.first = first
-        """The id of its first token."""
-        self.last = first
-        """The highest id of a message or token."""
-        self.dropped = 0
-        """The highest id of a message that is no longer kept, for whatever reason but its own ttl (G5)."""
-        self.newest_token = first
-        self.policy = Policy.REPLACE
-        self.live_until = 0.0
-        """The unix time at which its last token ends."""
-        self.acknowledged: dict[int, int] | None = None
-        """Token id → the id up to which its pages have acknowledged (G4)."""
-        self.keys: dict[str, tuple[int, float]] | None = None
-        """Idempotency key → id of its message, unix time at which it may be forgotten."""
-        self.page = ""
-        self.fence = 0
-        self.since = 0
-        """The fence under which ``page`` got the place; its own later connections move on from there."""
-        self.held = False
-        """Whether ``page`` holds the place, under ``fence``."""
-        self.kept: list[Kept] = []
-        self.bytes = 0
-        self.mortal = False
-        """Whether a message with a ttl of its own may be among the kept: else nobody need look for one."""
-        self.revoked = 0
-        """No token with this id or a lower one is good."""
-        self.leases: dict[int, int] = {}
-        """The connections for which somebody counts as there: fence → number of their hub, 0 when that has ended."""
-        self.vacated = 0
-        """The fence of the connection that left last, until its time to come back is over; then 0."""
-        self.told = 0
-        """The sequence of `connected` when the application was told last that somebody is there, else 0."""
-
-    def inherit(self, before: Channel) -> None:
-        """Take over what belongs to the client id, not to one channel of it."""
-        self.keys = before.keys  # (G1)
-        self.revoked = before.revoked
-        self.leases, self.vacated, self.told = dict(before.leases), before.vacated, before.told
-
-
-class _Before:
-    """A channel as it was before a commit touched it.
-
-    Everything is copied but the keys, which may be many: what happens to one of them is noted.
-    """
-
-    __slots__ = ("_fields", "_kept", "_keys", "channel", "noted")
-
-    def __init__(self, channel: Channel) -> None:
-        acknowledged = channel.acknowledged
-        self.channel = channel
-        self._fields = (
-            channel.last,
-            channel.dropped,
-            channel.newest_token,
-            channel.policy,
-            channel.live_until,
-            None if acknowledged is None else dict(acknowledged),
-            channel.page,
-            channel.fence,
-            channel.since,
-            channel.held,
-            channel.bytes,
-            channel.mortal,
-            channel.revoked,
-            dict(channel.leases),
-            channel.vacated,
-            channel.told,
-        )
-        self._kept = channel.kept.copy()
-        self._keys = channel.keys
-        self.noted: list[tuple[str, tuple[int, float] | None]] = []
-        """Keys that were put among those that were there, and what they stood for before."""
-
-    def restore(self) -> None:
-        channel = self.channel
-        (
-            channel.last,
-            channel.dropped,
-            channel.newest_token,
-            channel.policy,
-            channel.live_until,
-            channel.acknowledged,
-            channel.page,
-            channel.fence,
-            channel.since,
-            channel.held,
-            channel.bytes,
-            channel.mortal,
-            channel.revoked,
-            channel.leases,
-            channel.vacated,
-            channel.told,
-        ) = self._fields
-        channel.kept = self._kept
-        channel.keys = keys = self._keys
-        if keys is not None:
-            for key, entry in reversed(self.noted):
-                if entry is None:
-                    del keys[key]
-                else:
-                    keys[key] = entry
-
-
-class Journal(ABC):
-    """What a ledger tells a store that keeps it on disk."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def opened(self, channel: Channel, before: Channel | None) -> None:
-        """A channel began, in place of one of the same client id and number, or of none. It has its keys."""
-
-    @abstractmethod
-    def appended(self, channel: Channel, id: int, expires: float, data: bytes) -> None:
-        """A message was kept. Its data stays with the journal."""
-
-    @abstractmethod
-    def keyed(self, channel: Channel, key: str, id: int, until: float) -> None:
-        """An idempotency key is to be remembered."""
-
-    @abstractmethod
-    def noted(self, notice: Notice) -> None:
-        """A notice is to be told, or what is known of it has changed."""
-
-    @abstractmethod
-    def unnoted(self, sequence: int) -> None:
-        """A notice need not be told any more."""
-
-    @abstractmethod
-    def drained(self) -> None:
-        """There is another time by which pages come back."""
-
-    @abstractmethod
-    def changed(self, channel: Channel) -> None:
-        """A field of the channel that has to survive has another value."""
-
-    @abstractmethod
-    def dropped(self, channel: Channel, ids: list[int]) -> None:
-        """These messages are no longer kept."""
-
-    @abstractmethod
-    def forgot(self, channel: Channel, key: str, until: float) -> None:
-        """An idempotency key need not be remembered, if it still ends then."""
-
-    @abstractmethod
-    def ended(self, channel: Channel) -> None:
-        """The channel is over, and has no keys: it and its messages can be forgotten."""
 
 
 class Ledger:
@@ -297,7 +115,7 @@ class Ledger:
         self._tick = 0.0
         """Until this unix time the next id is the last one plus one: its millisecond has an id already."""
         self._sweep: list[str] = []
-        self._before: dict[Channel, _Before] = {}
+        self._before: dict[Channel, Before] = {}
         self._opened: list[tuple[str, Channel | None]] = []
         self._free_before = (room.bytes, room.messages)
         self.channels: dict[str, Channel] = {}
@@ -388,7 +206,7 @@ class Ledger:
     def _touch(self, channel: Channel) -> None:
         """Note how a channel is before it is changed. A plain message needs no note: its outcome says enough."""
         if self._journal is not None and channel not in self._before:
-            self._before[channel] = _Before(channel)
+            self._before[channel] = Before(channel)
 
     def undo(self, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> list[Channel]:
         """Take back what the latest :meth:`do` did, but for the ids: those are not given again.
@@ -504,7 +322,7 @@ class Ledger:
                 return Full()
         else:
             if (seen := self._seen(channel, key, now)) is not None:
-                return Repeated(seen, self._was_handled(channel, seen))
+                return Repeated(seen, self._was_handled(channel, seen), _keeps(channel, seen, now))
             needed = size + _size_of_key(key)
             if (self._free_bytes < needed or self._free_messages <= 0) and not self._find_room(
                 channel, size, needed, now
@@ -593,7 +411,7 @@ class Ledger:
             self._journal.dropped(channel, [kept[0] for kept in gone])
 
     def _was_handled(self, channel: Channel, id: int) -> bool:
-        """Whether a page has acknowledged an id of this channel, not of one that the client id had before."""
+        """Whether a page has acknowledged an id: one of a token that is older than it."""
         acknowledged = channel.acknowledged
         return acknowledged is not None and any(token < id <= upto for token, upto in acknowledged.items())
 
@@ -632,7 +450,7 @@ class Ledger:
                 break
             wanted.append(kept)
             size += kept[2]
-        texts = [kept[3] or b"" for kept in wanted] if fetch is None else fetch(wanted)
+        texts = fetch(wanted) if fetch is not None and wanted else [kept[3] or b"" for kept in wanted]
         gap = channel.dropped if channel.dropped > after else None
         before = [after, *(kept[0] for kept in wanted)]
         messages = [Message(kept[0], p, text) for kept, p, text in zip(wanted, before, texts, strict=False)]
@@ -647,9 +465,10 @@ class Ledger:
         kept = channel.kept
         if channel.mortal:
             kept = [entry for entry in kept if not entry[1] or entry[1] > now]
+        highest = max(channel.acknowledged.values(), default=0) if channel.acknowledged else 0
         return ChannelState(
             queued=len(kept) - self._expired(kept, now),
-            acknowledged=max(channel.acknowledged.values()) if channel.acknowledged else None,
+            acknowledged=highest if highest >= channel.first else None,
             expires_at=channel.live_until,
             policy=channel.policy,
         )
@@ -687,7 +506,7 @@ class Ledger:
         if not resumed:
             channel.since = channel.fence
         start, gap = self._start(channel, claims, op.after)
-        if shared:
+        if shared and channel.leases:
             channel.leases[channel.fence] = self.hub
         else:
             channel.leases = {channel.fence: self.hub}
@@ -745,7 +564,8 @@ class Ledger:
         self._touch(channel)
         if held:
             channel.held = False
-        channel.leases.pop(fence, None)
+        if channel.leases.pop(fence, None) is not None and not channel.leases:
+            channel.leases = NO_LEASES
         self._changed(channel)
         return True
 
@@ -948,6 +768,13 @@ def _set_policy(channel: Channel, policy: Policy) -> None:
 def _speaks_for_the_holder(channel: Channel, op: Connect) -> bool:
     """Whether it is the page that has the place. Without a name of its own a cursor speaks for that page (W1)."""
     return op.page == channel.page if op.page else op.after is not None
+
+
+def _keeps(channel: Channel, id: int, now: float) -> bool:
+    """Whether a channel still has a message."""
+    kept = channel.kept
+    at = bisect_left(kept, id, key=itemgetter(0))
+    return at < len(kept) and kept[at][0] == id and (not kept[at][1] or kept[at][1] > now)
 
 
 def _size_of_key(key: str) -> int:

@@ -43,8 +43,9 @@ from pushline.stores.base import (
     Room,
     StoreOptions,
 )
+from pushline.stores.channels import Channel, Kept
 from pushline.stores.journal import RowJournal
-from pushline.stores.ledger import Channel, Kept, Ledger
+from pushline.stores.ledger import Ledger
 
 T = TypeVar("T")
 
@@ -273,11 +274,14 @@ class SqliteStore:
             many(_PUT_KEY, journal.keys)
         if journal.notices:
             notices = journal.notices
-            many(_PUT_NOTICE, [_row_of_notice(notice) for notice in notices.values() if notice is not None])
+            put = [_row_of_notice(notice) for notice in notices.values() if notice is not None]
             gone = [(sequence,) for sequence, notice in notices.items() if notice is None]
+            if put:
+                many(_PUT_NOTICE, put)
             if gone:
                 many("DELETE FROM callbacks WHERE sequence = ?", gone)
-                self._execute("UPDATE sequence SET told = max(told, ?)", (self._ledger.outbox.last,))
+                if not put or notices[max(notices)] is None:  # else a row that is there says so
+                    self._execute("UPDATE sequence SET told = max(told, ?)", (max(notices),))
         if journal.back_by_changed:
             self._execute("UPDATE sequence SET back_by = ?", (self._ledger.back_by,))
 

@@ -389,21 +389,21 @@ class Keys(StoreCase):
     def test_a_repeat_is_answered_with_the_id_of_the_first(self) -> None:
         self.create()
         first = self.append("hello", key="k")
-        assert self.do(Append("ann", b"other", "k")) == [Repeated(first.id, acknowledged=False)]
+        assert self.do(Append("ann", b"other", "k")) == [Repeated(first.id, acknowledged=False, kept=True)]
         assert self.texts() == ["hello"]
 
     def test_a_repeat_in_the_same_commit_is_seen(self) -> None:
         self.create()
         first, second = self.do(Append("ann", b"hello", "k"), Append("ann", b"hello", "k"))
         assert isinstance(first, Message)
-        assert second == Repeated(first.id, acknowledged=False)
+        assert second == Repeated(first.id, acknowledged=False, kept=True)
 
     def test_a_key_is_remembered_for_ten_minutes(self) -> None:
         self.create()
         first = self.append(key="k")
         self.now += 599
         self.sweep()
-        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id, acknowledged=False)]
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id, acknowledged=False, kept=True)]
 
     def test_a_key_may_be_used_again_much_later(self) -> None:
         self.create()
@@ -418,7 +418,7 @@ class Keys(StoreCase):
         first = self.append(key="k")
         self.acknowledge(token, self.connect(token), first.id)
         assert self.texts() == []
-        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id, acknowledged=True)]
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id, acknowledged=True, kept=False)]
 
     @pytest.mark.parametrize("swept", [False, True])
     def test_a_key_outlives_its_channel(self, swept: bool) -> None:
@@ -428,7 +428,7 @@ class Keys(StoreCase):
         if swept:
             self.sweep()
         self.create()
-        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id, acknowledged=False)]
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id, acknowledged=False, kept=False)]
         self.now += 540
         self.append("again", key="k")
 
@@ -440,7 +440,7 @@ class Keys(StoreCase):
         self.sweep()
         self.now += 599
         self.sweep()
-        assert self.do(Append("ann", b"hello", "k")) == [Repeated(second.id, acknowledged=False)]
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(second.id, acknowledged=False, kept=True)]
 
     @pytest.mark.parametrize("policy", Policy)
     def test_a_repeat_says_whether_a_page_has_acknowledged_the_first(self, policy: Policy) -> None:
@@ -449,16 +449,20 @@ class Keys(StoreCase):
         second = self.append("1", key="l")
         self.acknowledge(token, self.connect(token, "p"), first.id)
         repeats = self.do(Append("ann", b"0", "k"), Append("ann", b"1", "l"))
-        assert repeats == [Repeated(first.id, acknowledged=True), Repeated(second.id, acknowledged=False)]
+        kept = policy is Policy.SHARE
+        assert repeats == [
+            Repeated(first.id, acknowledged=True, kept=kept),
+            Repeated(second.id, acknowledged=False, kept=True),
+        ]
         self.connect(token, "p", second.id)
-        assert self.do(Append("ann", b"1", "l")) == [Repeated(second.id, acknowledged=True)]
+        assert self.do(Append("ann", b"1", "l")) == [Repeated(second.id, acknowledged=True, kept=kept)]
 
     def test_a_page_of_any_token_acknowledges_what_is_repeated(self) -> None:
         older = self.create()
         self.create()
         message = self.append(key="k")
         self.acknowledge(older, self.connect(older), message.id)
-        assert self.do(Append("ann", b"hello", "k")) == [Repeated(message.id, acknowledged=True)]
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(message.id, acknowledged=True, kept=True)]
 
     def test_an_acknowledgement_in_a_later_channel_says_nothing_of_one_before(self) -> None:
         self.create(minutes=1)
@@ -466,14 +470,47 @@ class Keys(StoreCase):
         self.now += 61
         token = self.create()
         self.acknowledge(token, self.connect(token), self.append().id)
-        assert self.do(Append("ann", b"hello", "k")) == [Repeated(lost.id, acknowledged=False)]
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(lost.id, acknowledged=False, kept=False)]
 
     def test_an_acknowledgement_says_nothing_of_what_lies_before_its_token(self) -> None:
         self.create()
         lost = self.append(key="k")
         token = self.create()
         self.acknowledge(token, self.connect(token), self.append().id)
-        assert self.do(Append("ann", b"hello", "k")) == [Repeated(lost.id, acknowledged=False)]
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(lost.id, acknowledged=False, kept=False)]
+
+    @pytest.mark.parametrize("handled", [False, True])
+    @pytest.mark.parametrize("ended", ["revoked", "expired"])
+    def test_what_went_with_its_channel_is_not_sent_again(self, ended: str, handled: bool) -> None:
+        token = self.create(minutes=1)
+        first = self.append(key="k")
+        if handled:
+            self.acknowledge(token, self.connect(token), first.id)
+        if ended == "revoked":
+            self.do(Revoke("ann"))
+        else:
+            self.now += 61
+        assert self.do(Append("ann", b"hello", "k")) == [None]
+        fresh = self.create()
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id, acknowledged=handled, kept=False)]
+        state = self.look()
+        assert state is not None
+        assert (state.queued, state.acknowledged) == (0, None)
+        assert self.connect(fresh).start == fresh.id
+        assert self.append("again", key="l").id > first.id
+
+    def test_a_repeat_says_whether_the_first_is_kept(self) -> None:
+        self.open(Retention(messages=2))
+        self.create()
+        short, dropped, last = self.append(key="s", ttl=5), self.append(key="d"), self.append(key="l")
+        self.append()
+        self.now += 5
+        repeats = self.do(*(Append("ann", b"hello", key) for key in "sdl"))
+        assert repeats == [
+            Repeated(short.id, acknowledged=False, kept=False),
+            Repeated(dropped.id, acknowledged=False, kept=False),
+            Repeated(last.id, acknowledged=False, kept=True),
+        ]
 
     def test_keys_of_different_client_ids_are_different(self) -> None:
         self.create("ann")
@@ -490,7 +527,7 @@ class Keys(StoreCase):
         self.create()
         for key in ("\0", "a\0b", "a\0c", "🎲", " "):
             message = self.append(key=key)
-            assert self.do(Append("ann", b"hello", key)) == [Repeated(message.id, acknowledged=False)]
+            assert self.do(Append("ann", b"hello", key)) == [Repeated(message.id, acknowledged=False, kept=True)]
 
 
 class Keeping(StoreCase):
@@ -897,7 +934,7 @@ class Rooms(StoreCase):
         self.open(room=Room(messages=1))
         self.create()
         first = self.append(key="k")
-        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id, acknowledged=False)]
+        assert self.do(Append("ann", b"hello", "k")) == [Repeated(first.id, acknowledged=False, kept=True)]
 
     def test_keys_take_room_too(self) -> None:
         self.open(room=Room(bytes=1000))

@@ -65,7 +65,7 @@ class Wire(Protocol):
         """How many bytes are buffered."""
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """The ``socket``, where there is one."""
+        """The ``socket``, where there is one; ``taken``, how many bytes went out in all, where they are counted."""
 
 
 def traffic(wire: Wire) -> Traffic:
@@ -73,13 +73,13 @@ def traffic(wire: Wire) -> Traffic:
     unsent = wire.get_write_buffer_size()
     sock = wire.get_extra_info("socket")
     if sock is None:
-        return Traffic(-unsent, unsent)
+        return Traffic(wire.get_extra_info("taken", -unsent), unsent)
     try:
         unsent += struct.unpack("i", ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED + 8)
         return Traffic(struct.unpack_from("Q", info, _BYTES_ACKED)[0], unsent)
     except (OSError, ValueError, struct.error):  # the connection has gone, or it is not TCP
-        return Traffic(-unsent, unsent)
+        return Traffic(wire.get_extra_info("taken", -unsent), unsent)
 
 
 class Door:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from websockets.frames import Frame, Opcode
@@ -57,6 +58,13 @@ def message_frame(message: Message) -> bytes:
     return wire
 
 
+def offered(subprotocols: Sequence[str]) -> tuple[bool, str | None]:
+    """Whether a handshake offers this wire, and the token that it brings along (W1)."""
+    spoken = SUBPROTOCOL in subprotocols
+    tokens = [name for name in subprotocols if name.startswith(TOKEN_SUBPROTOCOL)]
+    return spoken, tokens[0][len(TOKEN_SUBPROTOCOL) :] if len(tokens) == 1 and spoken else None
+
+
 class Handshake:
     """An opening handshake that can be answered: what it offers, and the bytes of the answer."""
 
@@ -71,10 +79,8 @@ class Handshake:
         key = request.sec_websocket_key.strip()
         if not _KEY.fullmatch(key):
             raise Problem("malformed_request", "`Sec-WebSocket-Key` is not 16 bytes in base64.")
-        offered = [name.strip() for name in request.sec_websocket_protocol.decode("latin-1").split(",")]
-        spoken = SUBPROTOCOL in offered
-        tokens = [name for name in offered if name.startswith(TOKEN_SUBPROTOCOL)]
-        self.token = tokens[0][len(TOKEN_SUBPROTOCOL) :] if len(tokens) == 1 and spoken else None
+        names = [name.strip() for name in request.sec_websocket_protocol.decode("latin-1").split(",")]
+        spoken, self.token = offered(names)
         lines = [
             "HTTP/1.1 101 Switching Protocols",
             "Upgrade: websocket",
