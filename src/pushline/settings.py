@@ -67,9 +67,7 @@ class Settings:
         "POST to `/_ah/channel/connected/` and `/_ah/channel/disconnected/` there.",
         metavar="URL",
     )
-    presence_format: str = _setting(
-        "form", "How that is told: `form` (url-encoded) or `multipart`.", metavar="FORMAT"
-    )
+    presence_format: str = _setting("form", "How that is told: `form` (url-encoded) or `multipart`.", metavar="FORMAT")
     retention: float = _setting(
         120.0, "Minutes that a message is kept for a page that is away.", metavar="MINUTES", low=1, high=10080
     )
