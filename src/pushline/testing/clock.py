@@ -7,6 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from typing import Final
+
+ROUNDING: Final = 1e-6
+"""Seconds by which sums of times may be off."""
 
 
 def _never() -> bool:
@@ -74,7 +78,7 @@ class FakeClock:
         """
         self.turn()
         end = self._monotonic + seconds
-        while self._timers and self._timers[0][0] <= end:
+        while self._timers and self._timers[0][0] <= end + ROUNDING:
             if until():
                 return
             when, _, timer = heapq.heappop(self._timers)

@@ -130,7 +130,7 @@ class Page:
         with self._network.baton:
             if self.code is None:
                 self._say(Leave(self.cursor or ""))
-                self._hang_up()
+                self._hang_up(self._wire)
                 self._end(NORMAL)
             self._clock.turn()
 
@@ -140,9 +140,10 @@ class Page:
             if self.code is None:
                 if self._ack is not None:
                     self._acknowledge()
-                self._post(Leave(self.cursor or ""))
-                self._hang_up()
+                wire = self._wire
                 self._end(NORMAL)
+                self._post(Leave(self.cursor or ""))
+                self._hang_up(wire)
             self._clock.turn()
 
     def sleep(self) -> None:
@@ -339,6 +340,7 @@ class Page:
         self._opened = True
         self._pauses = 0
         self._patience = values["ping"] + values["timeout"]
+        self._watch()
         self._good_for(values["expires_in"])
         self._tell("reconnect" if again else "open")
         if values["gap"]:
@@ -402,12 +404,10 @@ class Page:
         for data in self._reader.data_to_send():
             wire.say(data)
 
-    def _hang_up(self) -> None:
-        wire = self._wire
+    def _hang_up(self, wire: PageWire | None) -> None:
         if wire is not None and not wire.closed:
             self._reader.send_close(NORMAL)
             self._write(wire)
-        self._wire = None
 
     def _post(self, frame: Up) -> None:
         """Say something on a connection of its own, as ``navigator.sendBeacon`` does (contract, W3)."""

@@ -81,7 +81,8 @@ class PushlineServer:
             if setting.name in settings:
                 setting.check(settings[setting.name])
         self._settings = Settings(**{"connect_rate": 0.0, **settings})
-        self.clock = FakeClock(now=time.time())
+        # Tokens end at whole seconds: begun at one, two hours are two hours.
+        self.clock = FakeClock(now=float(int(time.time())))
         self.baton = Baton()
         self.url = URL
         self.api_key = API_KEY
