@@ -168,7 +168,7 @@ class TestARestart:
     def test_asks_every_page_to_come_back_at_its_own_moment(self, pushline_server: PushlineServer) -> None:
         pages = [pushline_server.page(channel.create_channel(f"user {n}")) for n in range(20)]
         pushline_server.restart()
-        moments = {page.retry_at for page in pages}
+        moments = {page.back_in for page in pages}
         assert None not in moments
         assert len(moments) > 15
         pushline_server.advance(20)

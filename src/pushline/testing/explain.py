@@ -88,9 +88,9 @@ def _situation(page: Page) -> str:
         return "Its computer sleeps: `page.wake()`."
     if page.offline:
         return "It has no network: `page.go_online()`."
-    if page.wire is None:
+    if page.connection == "none":
         return "It has no connection, and comes back as time passes: `pushline_server.advance(seconds=1)`."
-    if page.wire.stuck:
+    if page.connection == "half-open":
         return "Its connection is half-open, which shows as time passes: `pushline_server.advance(minutes=1)`."
     if page.rate is not None:
         return f"It takes {page.rate:g} bytes a second: `page.read_on()`, or let time pass."

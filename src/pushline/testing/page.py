@@ -36,6 +36,7 @@ class Network(Protocol):
 
     clock: FakeClock
     baton: Baton
+    """Held by whoever lets something happen."""
 
     def dial(self, arrived: Callable[[PageWire], None]) -> PageWire | None:
         """A connection to the server; None when nobody listens."""
@@ -55,6 +56,7 @@ class Page:
         self._network = network
         self._clock = network.clock
         self.refresh_token = refresh_token
+        """What it gets fresh tokens by."""
         self.name = name
         """What names its socket to the server (contract, W1)."""
         self.token = token
@@ -71,10 +73,12 @@ class Page:
         self.cursor: str | None = None
         """The id after which it goes on."""
         self.asleep = False
+        """Whether its computer sleeps."""
         self.offline = False
+        """Whether it has no network."""
         self.rate: float | None = None
         """Bytes that it reads in a second; None: all at once."""
-        self.retry_at: float | None = None
+        self._retry_at: float | None = None
         self._wire: PageWire | None = None
         self._opened = False
         self._pauses = 0
@@ -107,9 +111,16 @@ class Page:
         return [msgspec.json.decode(message) for message in self.messages]
 
     @property
-    def wire(self) -> PageWire | None:
-        """Its connection."""
-        return self._wire
+    def connection(self) -> str:
+        """``none``, ``good``, or ``half-open`` when nothing passes and neither side knows."""
+        if self._wire is None:
+            return "none"
+        return "half-open" if self._wire.stuck else "good"
+
+    @property
+    def back_in(self) -> float | None:
+        """The seconds until it tries to connect again; None when it does not wait for that."""
+        return None if self._retry_at is None else self._retry_at - self._clock.monotonic()
 
     def assert_delivered(self, message: Text) -> None:
         """Raise :class:`AssertionError` with the reason, unless ``onmessage`` was called with ``message``.
@@ -215,7 +226,7 @@ class Page:
     def _connect(self) -> None:
         if self._retry is not None:
             self._retry.cancel()
-        self._retry, self.retry_at = None, None
+        self._retry, self._retry_at = None, None
         if self._expired() and not self._last_chance:
             self._refresh()
         self._reader = FrameReader(Side.CLIENT, state=ReaderState.OPEN, max_size=None)
@@ -241,7 +252,7 @@ class Page:
             self._tell("reconnecting")
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._pauses) if retry is None else retry
         self._pauses += retry is None
-        self.retry_at = self._clock.monotonic() + pause
+        self._retry_at = self._clock.monotonic() + pause
         self._retry = self._clock.call_later(pause, self._try_again)
 
     def _try_again(self) -> None:

@@ -2,67 +2,32 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Final
 
 from pushline.callbacks import Answer, Result, result_of
 from pushline.client.requests import ApiRequest, ApiResponse
 from pushline.client.retry import Tries
-from pushline.clock import Clock
-from pushline.hub import Hub
 from pushline.presence import Presence
-from pushline.server.native import NativeFront
-from pushline.server.run import store_options
-from pushline.server.wiring import Core
 from pushline.settings import Settings, settings_table
 from pushline.stores.base import Notice
 from pushline.testing.asking import read_answer, request_bytes
-from pushline.testing.baton import Baton
-from pushline.testing.clock import FakeClock, ProcessClock
+from pushline.testing.clock import FakeClock
 from pushline.testing.explain import Text, explain, matches
+from pushline.testing.machine import API_KEY, Machine, reset
 from pushline.testing.page import Page, RefreshToken
-from pushline.testing.pipe import MemoryPipe
-from pushline.testing.presence import InProcess, PresenceCall, PresenceHandler, call_of
+from pushline.testing.presence import PresenceHandler, call_of
 from pushline.testing.sdk import answered_by
-from pushline.testing.store import NotingStore, Sent
-from pushline.testing.wire import HOST, PageWire
+from pushline.testing.store import Sent
+from pushline.testing.wire import HOST
 
 URL: Final = f"http://{HOST}"
-API_KEY: Final = "the-api-key-of-the-tests"
-TOKEN_SECRET: Final = "the-token-secret-of-the-tests"  # noqa: S105 - nothing is kept by it
-WEBHOOK_SECRET: Final = "the-webhook-secret-of-the-tests"  # noqa: S105 - the same
+WEBHOOK_SECRET: Final = "the-webhook-secret-of-the-tests"  # noqa: S105 - it admits to nothing
 
-
-class _Process:
-    """One life of the server: what a crash ends."""
-
-    callbacks: InProcess
-
-    def __init__(
-        self, settings: Settings, store: NotingStore, clock: FakeClock, tell: Callable[[_Process, Notice, Answer], None]
-    ) -> None:
-        self.clock = ProcessClock(clock)
-        self.wires: list[PageWire] = []
-        self._tell = tell
-        self.core = Core(
-            settings,
-            store=store,
-            api_keys=(API_KEY,),
-            token_secrets=(TOKEN_SECRET,),
-            clock=self.clock,
-            make_callbacks=self._callbacks,
-        )
-        self.front = NativeFront(self.core.app, self.core.door, self.clock)
-
-    def _callbacks(self, hub: Hub, clock: Clock) -> InProcess:
-        self.callbacks = InProcess(hub, clock, partial(self._tell, self))
-        return self.callbacks
+_LATE: Final = 1.0
+"""Seconds after which an answer that waits is overdue."""
 
 
 class PushlineServer:
@@ -80,24 +45,22 @@ class PushlineServer:
         for setting in settings_table():
             if setting.name in settings:
                 setting.check(settings[setting.name])
-        self._settings = Settings(**{"connect_rate": 0.0, **settings})
         # Tokens end at whole seconds: begun at one, two hours are two hours.
         self.clock = FakeClock(now=float(int(time.time())))
-        self.baton = Baton()
         self.url = URL
         self.api_key = API_KEY
         self.webhook_secret = WEBHOOK_SECRET
         self.sent: list[Sent] = []
-        """What the application has sent, in that order."""
+        """What the application has sent, in that order, also what found no channel."""
         self.pages: list[Page] = []
         """The pages that were opened, in that order."""
         self.presence: list[Presence] = []
         """What the application was told of who is there, in that order."""
         self.on_presence: PresenceHandler | None = None
         """Answers presence calls with a status, as the application does; without one every call is accepted."""
+        settings = {"connect_rate": 0.0, **settings}
+        self._machine = Machine(Settings(**settings), self.clock, self.sent.append, self._post)
         self._lose_answer = False
-        self._store = self._new_store()
-        self._process: _Process | None = None
         self._within = ExitStack()
 
     def __enter__(self) -> PushlineServer:
@@ -106,17 +69,13 @@ class PushlineServer:
             "PUSHLINE_API_KEY": API_KEY,
             "PUSHLINE_WEBHOOK_SECRET": WEBHOOK_SECRET,
         }
-        self._within.enter_context(answered_by(self.answer, environment))
+        self._within.enter_context(answered_by(self._answer, environment))
         self.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.crash()
         self._within.close()
-
-    def _new_store(self) -> NotingStore:
-        options = store_options(self._settings)
-        return NotingStore(self.sent.append, options.retention, options.room)
 
     # -- time ----------------------------------------------------------------------------------------------------
 
@@ -127,7 +86,7 @@ class PushlineServer:
 
     def advance(self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0, days: float = 0.0) -> None:
         """Let time pass, for the server and all pages: what comes due is done at its moment."""
-        with self.baton:
+        with self._machine.baton:
             self.clock.advance(seconds + 60 * minutes + 3600 * hours + 86400 * days)
 
     # -- pages ---------------------------------------------------------------------------------------------------
@@ -137,7 +96,7 @@ class PushlineServer:
 
         A token that is not good raises nothing here: the page ends with a ``code``, as it does in a browser.
         """
-        page = Page(self, f"page-{len(self.pages) + 1}", token, refresh_token)
+        page = Page(self._machine, f"page-{len(self.pages) + 1}", token, refresh_token)
         self.pages.append(page)
         return page
 
@@ -146,18 +105,9 @@ class PushlineServer:
         page.leave()
         return self.page(token or page.token, refresh_token=page.refresh_token)
 
-    def dial(self, arrived: Callable[[PageWire], None]) -> PageWire | None:
-        """See :class:`pushline.testing.page.Network`."""
-        process = self._process
-        if process is None:
-            return None
-        wire = PageWire(process.front.connection(), process.clock, arrived)
-        process.wires = [*(each for each in process.wires if not each.closed), wire]
-        return wire
-
     # -- the application -----------------------------------------------------------------------------------------
 
-    def answer(self, url: str, request: ApiRequest) -> ApiResponse:
+    def _answer(self, url: str, request: ApiRequest) -> ApiResponse:
         """Answer what the SDK asks. The pauses between its tries, and what it waits for, pass on the clock.
 
         Raises :class:`Unreachable` while the server is down.
@@ -169,32 +119,19 @@ class PushlineServer:
             **request.headers,
         }
         data = request_bytes(request.method, request.target, headers, request.body)
+        wait = request.wait + _LATE if request.wait else 0.0
         tries = Tries(url, request)
-        with self.baton:
+        with self._machine.baton:
             while True:
                 try:
-                    return read_answer(self.exchange(data, request.wait))
+                    answer = self._machine.exchange(data, wait)
+                    if self._lose_answer:
+                        self._lose_answer = False
+                        raise reset()
+                    return read_answer(answer)
                 except ConnectionError as error:
                     pause = tries.pause_after(error, sent=not isinstance(error, ConnectionRefusedError))
-                self.advance(pause)
-
-    def exchange(self, request: bytes, wait: float = 0.0) -> bytes:
-        """The bytes that answer a request, on a connection of its own. Raises :class:`ConnectionError`."""
-        process = self._process
-        if process is None:
-            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-        pipe = MemoryPipe(process.front.connection())
-        pipe.feed(request)
-        self.clock.turn()
-        if wait:
-            self.clock.advance(wait + 1, until=lambda: bool(pipe.get_write_buffer_size()))
-        answer = pipe.take()
-        if process.clock.alive:
-            pipe.end()
-        if self._lose_answer or not answer:
-            self._lose_answer = False
-            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        return answer
+                self.clock.advance(pause)
 
     def assert_delivered(self, client_id: str, message: Text) -> None:
         """Raise :class:`AssertionError` with the reason, unless a page of ``client_id`` has got ``message``.
@@ -213,13 +150,10 @@ class PushlineServer:
             raise AssertionError(f"{message!r} was sent to {client_id!r}.")
 
     def _channels(self) -> list[str]:
-        found = self._store.clients("", "", None, 1000, self.clock.now())
+        found = self._machine.store.clients("", "", None, 1000, self.clock.now())
         return [each.client_id for each in found.entries]
 
     # -- who is there --------------------------------------------------------------------------------------------
-
-    def _announce(self, process: _Process, notice: Notice, answer: Answer) -> None:
-        process.clock.call_soon(partial(self._post, notice, answer))
 
     def _post(self, notice: Notice, answer: Answer) -> None:
         presence = Presence(notice.client_id, notice.connected, notice.sequence, int(notice.time))
@@ -228,8 +162,8 @@ class PushlineServer:
         if self.on_presence is None:
             answer(Result.ACCEPTED, "")
             return
-        call: PresenceCall = call_of(notice, WEBHOOK_SECRET)
-        with self.baton.lent():
+        call = call_of(notice, WEBHOOK_SECRET)
+        with self._machine.baton.lent():
             status = self.on_presence(call)
         answer(result_of(status), f"status {status}")
 
@@ -240,46 +174,28 @@ class PushlineServer:
 
         ``lose_store``: the store is gone, too; who comes back with a token is told of a gap (contract, G5).
         """
-        with self.baton:
-            process, self._process = self._process, None
-            if process is not None:
-                self._kill(process)
+        with self._machine.baton:
+            self._machine.kill()
             if lose_store:
-                self._store = self._new_store()
+                self._machine.wipe()
             self.clock.turn()
 
     def stop(self) -> None:
         """SIGTERM: every page is asked to come back at a moment of its own (contract, G11), until :meth:`start`."""
-        with self.baton:
-            process = self._process
-            if process is None:
-                return
-            process.core.say_goodbye()
-            self.clock.turn()
-            process.callbacks.stop()
-            process.core.hub.finish()
-            self.clock.turn()
-            process.front.close()
-            self._process = None
-            self._kill(process)
+        with self._machine.baton:
+            self._machine.terminate()
             self.clock.turn()
 
     def start(self) -> None:
         """Start it, after :meth:`crash` or :meth:`stop`, on what was kept."""
-        with self.baton:
-            if self._process is None:
-                self._process = _Process(self._settings, self._store, self.clock, self._announce)
+        with self._machine.baton:
+            self._machine.start()
             self.clock.turn()
 
     def restart(self) -> None:
         """:meth:`stop` and :meth:`start`, as at an upgrade."""
         self.stop()
         self.start()
-
-    def _kill(self, process: _Process) -> None:
-        process.clock.kill()
-        for wire in process.wires:
-            wire.break_off(self.clock.call_soon)
 
     def lose_next_answer(self) -> None:
         """The next request of the application is carried out, and its answer is lost on the way.
@@ -290,4 +206,4 @@ class PushlineServer:
 
     def fill_store(self, full: bool = True) -> None:
         """The store has no room any more: what is sent is refused with 507 ``store_full``. ``False``: it has again."""
-        self._store.full = full
+        self._machine.store.full = full
