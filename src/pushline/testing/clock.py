@@ -38,8 +38,8 @@ class FakeClock:
     """
 
     def __init__(self, now: float = 1_700_000_000.0, call_soon: Callable[[Callable[[], None]], object] | None = None):
-        self._now = now
         self._monotonic = 1000.0
+        self._epoch = now - self._monotonic  # no sum of many steps: two hours are two hours to the last bit
         self._timers: list[tuple[float, int, FakeTimer]] = []
         self._order = count()
         self._soon: deque[Callable[[], None]] = deque()
@@ -47,7 +47,7 @@ class FakeClock:
 
     def now(self) -> float:
         """See :class:`pushline.clock.Clock`."""
-        return self._now
+        return self._epoch + self._monotonic
 
     def monotonic(self) -> float:
         """See :class:`pushline.clock.Clock`."""
@@ -82,18 +82,16 @@ class FakeClock:
             if until():
                 return
             when, _, timer = heapq.heappop(self._timers)
-            self._now += max(0.0, when - self._monotonic)
             self._monotonic = max(when, self._monotonic)
             if timer.callback is not None:
                 timer.callback()
                 self.turn()
         if not until():
-            self._now += max(0.0, end - self._monotonic)
             self._monotonic = max(end, self._monotonic)
 
     def step(self, seconds: float) -> None:
         """Set the machine's clock: unix time jumps, and nothing else happens."""
-        self._now += seconds
+        self._epoch += seconds
 
 
 class ProcessClock:
