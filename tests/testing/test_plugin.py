@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import pushline
 import pushline.testing
 
 
@@ -36,10 +38,27 @@ def test_a_program_has_the_fixture(pytester: pytest.Pytester) -> None:
     result.stdout.no_fnmatch_line("*explain_page*")
 
 
-def test_pytest_finds_it_by_itself() -> None:
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    ((name, module),) = project["entry-points"]["pytest11"].items()
-    assert name == module == "pushline.testing.plugin"
+def test_pytest_finds_it_where_pushline_is_installed(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parents[2]
+    plugins = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"][
+        "pytest11"
+    ]
+    installed = pytester.mkdir("installed")
+    info = installed / "pushline-0.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pushline\nVersion: 0.0\n")
+    lines = [f"{name} = {module}" for name, module in plugins.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[pytest11]", *lines]))
+    monkeypatch.setenv("PYTHONPATH", f"{installed}{os.pathsep}{Path(pushline.__file__).parents[1]}")
+    pytester.makepyfile("""
+        def test_it_is_there(pushline_server):
+            assert pushline_server.pages == []
+    """)
+    once_more = ["-p", "pushline.testing.plugin"]  # as a conftest may ask for it
+    for arguments in ([], once_more):
+        pytester.runpytest_subprocess("-W", "error", *arguments).assert_outcomes(passed=1)
 
 
 def test_a_program_that_does_not_use_it_loads_next_to_nothing() -> None:
