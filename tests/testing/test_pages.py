@@ -145,6 +145,20 @@ class TestAFreshToken:
         assert send("late") == ["sent"]
         page.assert_delivered("late")
 
+    def test_keeps_messages_in_order_that_are_sent_while_it_is_made(self, pushline_server: PushlineServer) -> None:
+        def refresh() -> str:
+            channel.send_message("ann", "second")
+            return channel.create_channel("ann")
+
+        page = pushline_server.page(channel.create_channel("ann", 10), refresh_token=refresh)
+        pushline_server.advance(minutes=9, seconds=-5)
+        page.read_slowly()
+        pushline_server.advance(21)  # in which it is told that its token expires
+        channel.send_message("ann", "first")
+        page.read_on()
+        assert page.messages == ["first", "second"]
+        assert page.events == ["open", "message", "message"]
+
     def test_is_asked_for_again_when_there_is_none(self, pushline_server: PushlineServer) -> None:
         tokens = [channel.create_channel("ann", 60)]
 
@@ -168,6 +182,20 @@ class TestAFreshToken:
         assert page.state == "open"
         # The channel had ended with its token: what was in it is gone.
         assert page.events == ["open", "reconnecting", "reconnect", "gap"]
+
+    def test_is_asked_for_a_last_time_when_the_server_says_that_the_old_one_has_expired(
+        self, pushline_server: PushlineServer
+    ) -> None:
+        start = pushline_server.clock.now()
+
+        def refresh() -> str:
+            if pushline_server.clock.now() < start + 600:
+                raise Unreachable("http://app.test", "Connection refused")
+            return channel.create_channel("ann", 10)
+
+        page = pushline_server.page(channel.create_channel("ann", 10), refresh_token=refresh)
+        pushline_server.advance(minutes=11)
+        assert (page.state, page.events[:3]) == ("open", ["open", "reconnecting", "reconnect"])
 
     def test_that_is_the_old_one_helps_nobody(self, pushline_server: PushlineServer) -> None:
         token = channel.create_channel("ann", 10)
@@ -266,6 +294,24 @@ class TestASlowReader:
         page.read_on()
         pushline_server.advance(1)
         assert page.messages == texts
+
+    def test_that_takes_nothing_gives_its_connection_up_itself(
+        self, pushline_server: PushlineServer, page: Page
+    ) -> None:
+        page.read_slowly()
+        pushline_server.advance(INTERVAL + TIMEOUT + 0.1)
+        assert (page.state, page.events) == ("reconnecting", ["open", "reconnecting"])
+        page.read_on()
+        pushline_server.advance(1)
+        assert page.state == "open"
+
+    def test_is_slow_from_the_first_byte(self, pushline_server: PushlineServer, page: Page) -> None:
+        page.read_slowly(50)
+        page.drop()
+        pushline_server.advance(4)
+        assert page.state == "reconnecting"
+        pushline_server.advance(10)
+        assert page.state == "open"
 
     def test_may_become_slower_and_faster(self, pushline_server: PushlineServer, page: Page) -> None:
         page.read_slowly(100)

@@ -128,6 +128,15 @@ class TestACrash:
         pushline_server.start()
         assert channel.create_channel("ann")
 
+    def test_while_the_application_waits_is_an_error(self, pushline_server: PushlineServer, page: Page) -> None:
+        page.half_open()
+        pushline_server.clock.call_later(5, pushline_server.crash)
+        with pytest.raises(Unreachable, match="Connection reset"):
+            channel.send_message("ann", "hello", wait=20)
+        pushline_server.start()
+        pushline_server.advance(minutes=1)
+        assert page.messages == ["hello"]
+
     def test_with_the_store_is_told_to_the_pages(self, pushline_server: PushlineServer, page: Page) -> None:
         channel.send_message("ann", "one")
         pushline_server.crash(lose_store=True)

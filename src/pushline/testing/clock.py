@@ -82,7 +82,7 @@ class FakeClock:
             if until():
                 return
             when, _, timer = heapq.heappop(self._timers)
-            self._monotonic = max(when, self._monotonic)
+            self._monotonic = max(min(when, end), self._monotonic)
             if timer.callback is not None:
                 timer.callback()
                 self.turn()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -231,6 +232,7 @@ class Page:
             self._refresh()
         self._reader = FrameReader(Side.CLIENT, state=ReaderState.OPEN, max_size=None)
         self._head: bytes | None = b""
+        self._frames: deque[Frame] = deque()
         self._wire = None if self.offline else self._network.dial(self._arrived)
         if self._wire is None:
             self._lost()
@@ -312,12 +314,15 @@ class Page:
                 return
             self._head = None
         self._reader.receive_data(data)
-        for frame in self._reader.events_received():
-            if isinstance(frame, Frame) and self._wire is wire:
-                self._frame(frame)
+        # A frame may have the application called, and what that does brings more of them: they keep their order.
+        self._frames += [frame for frame in self._reader.events_received() if isinstance(frame, Frame)]
+        while self._frames and self._wire is wire:
+            self._frame(self._frames.popleft())
+        if self._wire is not wire:
+            return
         self._write(wire)
         closed = self._reader.close_rcvd
-        if closed is not None and self._wire is wire:
+        if closed is not None:
             self._closed(closed.code, closed.reason)
 
     def _frame(self, frame: Frame) -> None:
@@ -362,6 +367,7 @@ class Page:
         self._expires_at = self._clock.monotonic() + seconds
 
     def _closed(self, code: int, reason: str) -> None:
+        self._wire = None
         close = CLOSES.get(code)
         if close.ends if close else 4400 <= code < 4500:
             if code == TOKEN_EXPIRED and not self._last_chance and self.refresh_token is not None:
