@@ -47,7 +47,6 @@ from pushline.testing.transports import (
     SECRETS,
     TIMEOUT,
     FarEnd,
-    FillableStore,
     Streaming,
     TransportCase,
     TransportConformance,
