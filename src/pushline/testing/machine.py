@@ -110,7 +110,7 @@ class Machine:
     # -- the ways to it ------------------------------------------------------------------------------------------
 
     def dial(self, arrived: Callable[[PageWire], None]) -> PageWire | None:
-        """See :class:`pushline.testing.page.Network`."""
+        """See :class:`pushline.testing.socket.Network`."""
         process = self._process
         if process is None:
             return None

@@ -17,9 +17,10 @@ from pushline.testing.asking import read_answer, request_bytes
 from pushline.testing.clock import FakeClock
 from pushline.testing.explain import Text, explain, matches
 from pushline.testing.machine import API_KEY, Machine, reset
-from pushline.testing.page import Page, RefreshToken
+from pushline.testing.page import Page
 from pushline.testing.presence import PresenceHandler, call_of
 from pushline.testing.sdk import answered_by
+from pushline.testing.socket import RefreshToken
 from pushline.testing.store import Sent
 from pushline.testing.wire import HOST
 
