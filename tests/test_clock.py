@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 import pytest
 
 from pushline.clock import Clock, LoopClock
-from pushline.testing import FakeClock
+from pushline.testing.clock import FakeClock, ProcessClock
 
 
 class TestLoopClock:
@@ -110,3 +111,64 @@ class TestFakeClock:
         assert (clock.now(), clock.monotonic()) == (500.0, before)
         clock.step(1000)
         assert clock.now() == 1500.0
+
+    def test_what_it_calls_may_let_time_pass_and_that_counts_once(self) -> None:
+        clock = FakeClock()
+        start, called = clock.monotonic(), list[float]()
+        clock.call_later(1, lambda: clock.advance(3))
+        clock.call_later(2, lambda: called.append(clock.monotonic() - start))
+        clock.advance(2)
+        assert called == [2]
+        assert clock.monotonic() - start == 4
+
+    def test_what_is_put_off_in_a_turn_may_carry_the_turn_on(self) -> None:
+        clock = FakeClock()
+        called: list[str] = []
+
+        def first() -> None:
+            clock.turn()
+            called.append("first")
+
+        clock.call_soon(first)
+        clock.call_soon(lambda: called.append("second"))
+        clock.turn()
+        assert called == ["second", "first"]
+
+    def test_it_stops_as_soon_as_it_has_what_it_waits_for(self) -> None:
+        clock = FakeClock()
+        start, called = clock.monotonic(), list[int]()
+        for seconds in (1, 2, 3):
+            clock.call_later(seconds, partial(called.append, seconds))
+        clock.advance(10, until=lambda: 2 in called)
+        assert (called, clock.monotonic() - start) == ([1, 2], 2)
+        clock.advance(10, until=lambda: 3 in called)
+        clock.advance(10, until=lambda: 4 in called)
+        assert (called, clock.monotonic() - start) == ([1, 2, 3], 13)
+
+    def test_a_day_of_small_steps_is_a_day(self) -> None:
+        clock = FakeClock(now=1_795_532_544.0)
+        end = clock.now() + 86_400
+
+        def again() -> None:
+            clock.call_later(0.1, again)
+
+        again()
+        clock.advance(86_400)
+        assert clock.now() == end
+
+
+class TestProcessClock:
+    def test_it_is_the_clock_until_its_process_ends(self) -> None:
+        clock = FakeClock()
+        process: Clock = (one := ProcessClock(clock))
+        called: list[str] = []
+        process.call_later(1, lambda: called.append("later"))
+        process.call_later(1, lambda: called.append("never")).cancel()
+        process.call_later(3, lambda: called.append("too late"))
+        process.call_soon(lambda: called.append("soon"))
+        clock.advance(2)
+        process.call_soon(lambda: called.append("too late"))
+        one.kill()
+        clock.advance(2)
+        assert called == ["soon", "later"]
+        assert (process.now(), process.monotonic()) == (clock.now(), clock.monotonic())

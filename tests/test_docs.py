@@ -25,6 +25,7 @@ import click
 import pytest
 
 import pushline.appengine
+import pushline.testing
 from pushline import AsyncClient, Client, callbacks, channel
 from pushline.cli import main
 from pushline.client.requests import ApiRequest, ApiResponse
@@ -49,7 +50,8 @@ from pushline.stores.base import Create, Store, StoreOptions
 from pushline.stores.memory import MemoryStore
 from pushline.stores.outbox import QUEUE_NOTICES
 from pushline.stores.sqlite import DATABASE
-from pushline.testing import FakeClock, MemoryPipe
+from pushline.testing import FakeClock, MemoryPipe, PushlineServer, plugin
+from pushline.testing import Page as PageOfTests
 from pushline.transports.base import Door
 from pushline.transports.door import MAX_POST_BYTES
 from pushline.transports.websocket import MAX_FRAME_BYTES
@@ -349,6 +351,36 @@ class TestPython:
         assert Page(server, names["token"]).messages == ["hello", '{"turn":"X"}', "hello, both"]
 
 
+class TestTesting:
+    """docs/reference/testing.md is pushline.testing."""
+
+    PAGE = read("docs/reference/testing.md")
+
+    @pytest.mark.parametrize("home", [PushlineServer, PageOfTests])
+    def test_every_method_and_attribute_is_there_and_nothing_else(
+        self, home: type, pushline_server: PushlineServer
+    ) -> None:
+        part = section(self.PAGE, home.__name__)
+        thing = pushline_server if home is PushlineServer else pushline_server.page(channel.create_channel("ann"))
+        names = {name for name in (*vars(thing), *vars(home)) if name[0] != "_"}
+        methods = {name for name in names if callable(getattr(home, name, None))}
+        assert set(re.findall(r"^### `(.+)`$", part, re.M)) == {
+            f"{name}{shape(getattr(home, name))}" for name in methods
+        }
+        assert set(re.findall(r"^\| `(\w+)` \|", part, re.M)) == names - methods
+
+    def test_every_fixture_is_there_and_nothing_else(self) -> None:
+        listed = re.findall(r"^\| `(\w+)` \|", section(self.PAGE, "Fixtures"), re.M)
+        assert set(listed) == {name for name in vars(plugin) if name.startswith("pushline_")}
+
+    def test_every_public_name_is_there(self) -> None:
+        assert all(f"{name}" in self.PAGE for name in pushline.testing.__all__)
+
+    def test_every_event_is_one_that_pages_are_told(self) -> None:
+        (events,) = re.findall(r"^\| `events` \| .*: (.*) \|$", self.PAGE, re.M)
+        assert {f"on{event}" for event in re.findall(r"`(\w+)`", events)} == javascript_names("Handlers")
+
+
 class TestJavascript:
     """docs/reference/javascript.md is what js/src/socket.js declares."""
 
@@ -451,10 +483,20 @@ class TestHowTo:
         exec(table, names)  # noqa: S102 - it is a document of ours
         assert names["STORES"] == {**STORES, "plain": "pushline.stores.plain"}
 
-    def test_the_test_of_an_application_passes(self) -> None:
-        names: dict[str, Any] = {}
-        exec(blocks(read("docs/how-to/test-an-application.md"), "python")[0], names)  # noqa: S102 - as above
-        names["test_a_move_is_told_to_the_other_player"]()
+    def test_the_tests_of_an_application_pass(self, pytester: pytest.Pytester) -> None:
+        *programs, _ = blocks(read("docs/how-to/test-an-application.md"), "python")  # the last one has a socket
+        files = {f"test_{number}": program for number, program in enumerate(programs)}
+        pytester.makepyfile(**files)
+        result = pytester.runpytest_inprocess("-p", "pushline.testing.plugin")
+        result.assert_outcomes(passed="\n".join(programs).count("def test_"))
+
+    def test_the_failure_is_the_one_that_is_shown(self, pushline_server: PushlineServer) -> None:
+        (shown,) = blocks(read("docs/how-to/test-an-application.md"), "text")
+        pushline_server.page(channel.create_channel("bob")).drop()
+        channel.send_json("bob", {"player": "ann", "took": 4})
+        with pytest.raises(AssertionError) as raised:
+            pushline_server.assert_delivered("bob", {"player": "ann", "took": 4})
+        assert shown == f"AssertionError: {raised.value}\n"
 
     def test_what_nobody_has_taken_is_told_by_mail(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         programs = blocks(read("docs/how-to/know-that-it-arrived.md"), "python")

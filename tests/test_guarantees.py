@@ -26,7 +26,6 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from pushline.clock import Timer
 from pushline.errors import ConnectionEnded, StoreError, StoreFull
 from pushline.hub import CONTEST_SECONDS, Hub
 from pushline.messages import Append, Message, Policy, Status, format_id, id_at, parse_id
@@ -54,7 +53,7 @@ from pushline.stores.base import (
 from pushline.stores.ledger import KEY_SECONDS, Ledger
 from pushline.stores.memory import MemoryStore
 from pushline.stores.sqlite import DATABASE, SqliteStore
-from pushline.testing import FakeClock
+from pushline.testing.clock import FakeClock, ProcessClock
 from pushline.waits import Waits
 
 SIGNER = TokenSigner(["the secret of the tests"])
@@ -125,7 +124,7 @@ class Waiting:
 class NotingStore:
     """A store that notes what it keeps, and fails when it is told to."""
 
-    def __init__(self, store: Store, world: World, process: Process) -> None:
+    def __init__(self, store: Store, world: World, process: ProcessClock) -> None:
         self.inner = store
         self.world = world
         self.process = process
@@ -198,26 +197,6 @@ class NotingStore:
         if POLICIES[name] is not Policy.SHARE:  # the page being left never acknowledges for the one being loaded
             newest = max(claims.id for _, claims in channel.tokens)
             channel.handled = max(channel.handled, id if token == newest else min(id, newest))
-
-
-class Process:
-    """A clock whose timers end with their process."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self.clock = clock
-        self.alive = True
-        self.now = clock.now
-        self.monotonic = clock.monotonic
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
-        return self.clock.call_later(delay, partial(self.call, callback))
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self.clock.call_soon(partial(self.call, callback))
-
-    def call(self, callback: Callable[[], None]) -> None:
-        if self.alive:
-            callback()
 
 
 class Connection:
@@ -386,7 +365,7 @@ class World(RuleBasedStateMachine):
         self.waiting: list[Waiting] = []
         self.failing = ""
         self.latest = 0.0
-        self.processes: list[tuple[Process, Hub, NotingStore]] = []
+        self.processes: list[tuple[ProcessClock, Hub, NotingStore]] = []
         self.deaf = False
         self.untold: list[tuple[Hub, Notice]] = []
         """What the application was told, or not, and has not accepted."""
@@ -406,7 +385,7 @@ class World(RuleBasedStateMachine):
         raise StoreFull("a commit that fails")
 
     def start(self, store: Store) -> None:
-        process = Process(self.clock)
+        process = ProcessClock(self.clock)
         noting = NotingStore(store, self, process)
         hub = Hub(
             noting, process, SIGNER, heartbeat=Heartbeat(25.0, 10.0), grace=GRACE, random=lambda: 0.5, presence=True
@@ -754,7 +733,7 @@ class World(RuleBasedStateMachine):
             assert not any(s.connection is not None and s.connection.hub is hub for s in self.sockets)
             assert all(w.status for w in self.waiting if w.hub is hub)  # a drain answers waits at once
             hub.finish()
-        process.alive = False
+        process.kill()
         self.untold = [(other, notice) for other, notice in self.untold if other is not hub]
         self.waiting = [w for w in self.waiting if w.hub is not hub]
         for socket in self.sockets:
@@ -909,7 +888,7 @@ class World(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for process, _, noting in self.processes:
-            process.alive = False
+            process.kill()
             noting.close()
 
 

@@ -52,6 +52,13 @@ class Result(Enum):
     FAILED = "failed"
 
 
+def result_of(status: int) -> Result:
+    """What the status of an answer means (P1)."""
+    if 200 <= status < 300:
+        return Result.ACCEPTED
+    return Result.NO_HANDLER if status in _NO_HANDLER else Result.FAILED
+
+
 Answer = Callable[[Result, str], None]
 """Called once with what became of a POST, and why in words."""
 
@@ -213,12 +220,7 @@ class Poster:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             answer(Result.FAILED, _reason(error))
             return
-        if 200 <= status < 300:
-            answer(Result.ACCEPTED, "")
-        elif status in _NO_HANDLER:
-            answer(Result.NO_HANDLER, f"status {status}")
-        else:
-            answer(Result.FAILED, f"status {status}")
+        answer(result_of(status), f"status {status}")
 
     async def _post(self, notice: Notice) -> int:
         try:
@@ -243,9 +245,7 @@ class Poster:
             return response.status
 
     def _signature(self, notice: Notice, body: bytes) -> dict[str, str]:
-        id, timestamp = f"msg_{notice.sequence}", int(self._clock.now())
-        signature = webhooks.sign(self._secret, id, timestamp, body)
-        return {webhooks.ID: id, webhooks.TIMESTAMP: str(timestamp), webhooks.SIGNATURE: signature}
+        return signature(self._secret, notice, int(self._clock.now()), body)
 
     async def close(self) -> None:
         """Give up what is under way, and close the connections."""
@@ -304,6 +304,16 @@ def _values(notice: Notice) -> dict[str, str]:
         "event": event_of(notice),
         "sequence": str(notice.sequence),
         "time": str(int(notice.time)),
+    }
+
+
+def signature(secret: str, notice: Notice, timestamp: int, body: bytes) -> dict[str, str]:
+    """The headers that sign a notice (P2)."""
+    id = f"msg_{notice.sequence}"
+    return {
+        webhooks.ID: id,
+        webhooks.TIMESTAMP: str(timestamp),
+        webhooks.SIGNATURE: webhooks.sign(secret, id, timestamp, body),
     }
 
 

@@ -40,13 +40,13 @@ from pushline.server.mounted import path_within
 from pushline.stores.base import Retention
 from pushline.testing.clock import FakeClock
 from pushline.testing.pipe import MemoryPipe
+from pushline.testing.store import FillableStore
 from pushline.testing.transports import (
     GRACE,
     INTERVAL,
     SECRETS,
     TIMEOUT,
     FarEnd,
-    FillableStore,
     Streaming,
     TransportCase,
     TransportConformance,

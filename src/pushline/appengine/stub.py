@@ -198,7 +198,7 @@ class _ClientWithin(Client):
         super().__init__("http://stub.invalid", api_key)
         self._answer = answer
 
-    def _exchange(self, request: ApiRequest) -> ApiResponse:
+    def _ask(self, request: ApiRequest) -> ApiResponse:
         asked = Request()
         asked.method = request.method.encode()
         path, _, query = request.target.partition("?")

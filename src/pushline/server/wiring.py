@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pushline.admission import Crowd, Tally
 from pushline.clock import Clock, LoopClock
@@ -37,9 +37,16 @@ from pushline.transports.base import CLOSE_SECONDS, Door
 
 if TYPE_CHECKING:
     from pushline.callbacks import Callbacks
-    from pushline.server.mounted_presence import ProgramCallbacks
 
-    MakeCallbacks = Callable[[Hub, Clock], ProgramCallbacks]
+
+class Telling(Protocol):
+    """What tells the application who is there."""
+
+    async def close(self) -> None:
+        """Tell no more."""
+
+
+MakeCallbacks = Callable[[Hub, Clock], Telling]
 
 CROWD: Final = 20
 """Fewer pages than that are no crowd: they are asked to come back within a part of the drain window."""
@@ -144,7 +151,7 @@ class Core:
             connect_rate=settings.connect_rate,
             presence=bool(settings.presence_url or make_callbacks),
         )
-        self._callbacks: Callbacks | ProgramCallbacks | None = None
+        self._callbacks: Telling | None = None
         if make_callbacks is not None:
             self._callbacks = make_callbacks(hub, clock)
         elif settings.presence_url:
@@ -166,10 +173,14 @@ class Core:
         self.door = Door(hub, clock, origins)
         self._drain_seconds = settings.drain_seconds
 
-    async def drain(self, hurry: asyncio.Event) -> None:
-        """Ask every page to come back and see them out (G11), or as far as that goes until ``hurry`` is set."""
+    def say_goodbye(self) -> None:
+        """Ask every page to come back at a moment of its own, and let no other one in."""
         crowd = min(1.0, self.hub.counters.connections / CROWD)
         self.hub.close(self._drain_seconds * crowd)
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Ask every page to come back and see them out (G11), or as far as that goes until ``hurry`` is set."""
+        self.say_goodbye()
         await wait(lambda: not self.door.wires, CLOSE_SECONDS, hurry)
         if self._callbacks is not None:
             await self._callbacks.close()

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from pushline.errors import StoreFull
 from pushline.http.page import Origins
 from pushline.http.request import Request
 from pushline.http.responses import Encoder
@@ -40,10 +39,10 @@ from pushline.protocol.codes import (
 from pushline.protocol.frames import Ack, Down, Expiring, FreshToken, Gap, Leave, Open, Ping, TokenAccepted, Up
 from pushline.protocol.tokens import Claims, TokenSigner
 from pushline.protocol.values import Close, Heartbeat
-from pushline.stores.base import Operation, Outcome, Retention
-from pushline.stores.memory import MemoryStore
+from pushline.stores.base import Retention
 from pushline.testing.clock import FakeClock
 from pushline.testing.pipe import MemoryPipe
+from pushline.testing.store import FillableStore
 from pushline.transports.base import CLOSE_SECONDS, Door
 from pushline.transports.door import CONNECT, answer
 
@@ -125,22 +124,6 @@ class HttpPage(FarEnd):
         posted = answer(self.door, request, self.pipe, Encoder(self.door.clock.now))
         assert isinstance(posted, Response)
         self.posted.append(posted)
-
-
-class FillableStore(MemoryStore):
-    """A memory store that can be full."""
-
-    __slots__ = ("full",)
-
-    def __init__(self, retention: Retention | None = None) -> None:
-        super().__init__(retention)
-        self.full = False
-
-    def commit(self, operations: Sequence[Operation], now: float) -> list[Outcome]:
-        """See :meth:`pushline.stores.base.Store.commit`."""
-        if self.full:
-            raise StoreFull("no room")
-        return super().commit(operations, now)
 
 
 class TransportCase:
