@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
 from typing import Final
 
@@ -178,3 +181,222 @@ def test_who_is_not_in_the_chat_is_refused(chat: Example) -> None:
     assert chat.ask("POST", "/say", "x" * 20_000) == 413
     forged = "from=chat%2Fx%2Fbob&event=connected&sequence=1&time=1"
     assert chat.ask("POST", "/_ah/channel/connected/", forged, FORM) == 401
+
+
+@pytest.fixture
+def drawing(start_example: StartExample) -> Example:
+    return start_example("drawing.py")
+
+
+class TestDrawing:
+    """The picture of a page is what its canvas holds. What its user has just drawn lies above, until it comes back."""
+
+    PICTURE: Final = """(async () => {
+        const pixels = document.getElementById("picture").getContext("2d").getImageData(0, 0, 1600, 1000).data;
+        return [...new Uint8Array(await crypto.subtle.digest("SHA-256", pixels))].join("-");
+    })()"""
+    ALL_CAME_BACK: Final = """
+        !document.getElementById("mine").getContext("2d").getImageData(0, 0, 1600, 1000).data.some(Boolean)
+    """
+
+    def enter(self, drawing: Example, page: Page) -> str:
+        """Open the page, and return a digest of its picture."""
+        page.goto(drawing.url)
+        page.wait_for_selector("[data-state=live]")
+        return self.picture(page)
+
+    def picture(self, page: Page) -> str:
+        return str(page.evaluate(self.PICTURE))
+
+    def draw(self, page: Page, colour: str, *points: tuple[float, float]) -> None:
+        """Draw a stroke. Points are parts of the canvas."""
+        page.check(f'[name=colour][value="{colour}"]')
+        box = page.locator("#mine").bounding_box()
+        assert box is not None
+        (x, y), *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+        page.mouse.move(x, y)
+        page.mouse.down()
+        for x, y in others:
+            page.mouse.move(x, y, steps=8)
+        page.mouse.up()
+
+    def agree(self, drawing: Example, *pages: Page) -> str:
+        """Wait until all has come back to everybody, and all see the same. Return that."""
+        wait_for(
+            lambda: all(page.evaluate(self.ALL_CAME_BACK) for page in pages),
+            lambda: f"what was drawn came back. The program said: {drawing.program.output}",
+        )
+        wait_for(
+            lambda: len({self.picture(page) for page in pages}) == 1,
+            lambda: f"all pictures are the same. The program said: {drawing.program.output}",
+        )
+        return self.picture(pages[0])
+
+    def colour_at(self, page: Page, x: float, y: float) -> str:
+        data = page.evaluate(
+            "([x, y]) => [...document.getElementById('picture').getContext('2d').getImageData(x, y, 1, 1).data]",
+            [round(x * 1600), round(y * 1000)],
+        )
+        return "#" + "".join(f"{value:02x}" for value in data[:3]) if data[3] else ""
+
+    def test_two_browsers_draw_and_a_third_gets_the_picture(
+        self, drawing: Example, new_page: NewPage, tmp_path: Path
+    ) -> None:
+        ann, bob = new_page(), new_page()
+        empty = self.enter(drawing, ann)
+        assert self.enter(drawing, bob) == empty
+        self.draw(ann, "#d33f49", (0.1, 0.5), (0.9, 0.5))
+        self.agree(drawing, ann, bob)
+        self.draw(bob, "#3d6fd9", (0.5, 0.1), (0.5, 0.9))  # above hers, on both pages
+        seen = self.agree(drawing, ann, bob)
+        for page in (ann, bob):
+            assert self.colour_at(page, 0.2, 0.5) == "#d33f49"
+            assert self.colour_at(page, 0.5, 0.2) == "#3d6fd9"
+            assert self.colour_at(page, 0.5, 0.5) == "#3d6fd9"
+        ann.screenshot(path=tmp_path / "drawing.png")
+
+        late = new_page(color_scheme="dark", viewport={"width": 390, "height": 844})
+        assert self.enter(drawing, late) == seen
+        late.screenshot(path=tmp_path / "drawing-late.png")
+        bob.reload()
+        bob.wait_for_selector("[data-state=live]")
+        assert self.picture(bob) == seen
+        late.click("#clear")
+        wait_for(lambda: self.agree(drawing, ann, bob, late) == empty, "the picture is new")
+
+    def test_strokes_that_cross_at_the_same_time_lie_in_one_order(self, drawing: Example, new_page: NewPage) -> None:
+        ann, bob = new_page(), new_page()
+        empty = self.enter(drawing, ann)
+        self.enter(drawing, bob)
+        scribble = """([page, colour]) => {
+            const mine = document.getElementById("mine"), box = mine.getBoundingClientRect();
+            mine.setPointerCapture = () => {};  // these events come from no pointer
+            document.querySelector(`[value="${colour}"]`).checked = true;
+            const at = (type, x, y) => mine.dispatchEvent(new PointerEvent(type, { isPrimary: true, button: 0,
+                clientX: box.left + x * box.width, clientY: box.top + y * box.height }));
+            let n = 0;
+            at("pointerdown", 0.5, 0.5);
+            const timer = setInterval(() => {
+                n += 1;
+                at("pointermove", 0.5 + 0.4 * Math.sin(n * 1.3 + page), 0.5 + 0.4 * Math.cos(n * 2.1 + page));
+                if (n === 200) { at("pointerup", 0.5, 0.5); clearInterval(timer); window.scribbled = true; }
+            }, 5);
+        }"""
+        ann.evaluate(scribble, [0, "#d33f49"])
+        bob.evaluate(scribble, [1, "#2f9e63"])
+        wait_for(lambda: all(page.evaluate("window.scribbled") for page in (ann, bob)), "it is drawn")
+        seen = self.agree(drawing, ann, bob)
+        assert seen != empty
+        assert self.enter(drawing, new_page()) == seen
+
+    def test_it_outlives_pushline(self, drawing: Example, new_page: NewPage) -> None:
+        ann, bob = new_page(), new_page()
+        empty = self.enter(drawing, ann)
+        self.enter(drawing, bob)
+        drawing.server.kill9()
+        self.draw(ann, "#d33f49", (0.1, 0.5))
+        drawing.has(ann, "#problem", "that was not drawn")
+        drawing.server.restart()
+        assert self.agree(drawing, ann, bob) == empty
+        self.draw(ann, "#d33f49", (0.1, 0.5))
+        wait_for(lambda: self.agree(drawing, ann, bob) != empty, lambda: drawing.program.output)
+        assert self.colour_at(bob, 0.1, 0.5) == "#d33f49"
+
+
+def test_what_is_no_stroke_is_refused(drawing: Example) -> None:
+    piece = {"page": "me", "number": 1, "colour": "#d33f49", "width": 4, "points": [1, 1]}
+    assert drawing.ask("POST", "/draw", json.dumps([piece])) == 204
+    assert drawing.ask("POST", "/draw", json.dumps([piece]), "text/plain") == 415
+    mistakes: list[dict[str, object]] = [
+        {"colour": "red;"},
+        {"width": 1000},
+        {"points": []},
+        {"page": "<b>"},
+        {"more": 1},
+    ]
+    for wrong in mistakes:
+        assert drawing.ask("POST", "/draw", json.dumps([piece | wrong])) == 400
+    assert drawing.ask("POST", "/draw", "[" + " " * 20_000 + "]") == 413
+
+
+@pytest.fixture
+def notifications(start_example: StartExample, tmp_path: Path) -> Example:
+    (tmp_path / "mail").mkdir()
+    return start_example(
+        "notifications.py",
+        EMAIL_BACKEND="django.core.mail.backends.filebased.EmailBackend",
+        EMAIL_FILE_PATH=str(tmp_path / "mail"),
+    )
+
+
+@IN_CHROMIUM
+class TestNotifications:
+    def sign_in(self, notifications: Example, page: Page, name: str) -> None:
+        page.goto(notifications.url)
+        page.click(f"text={name}")
+        page.wait_for_selector("[data-state=live]")
+
+    def send(self, page: Page, name: str, text: str) -> None:
+        page.select_option("[name=to]", name)
+        page.fill("[name=text]", text)
+        page.press("[name=text]", "Enter")
+
+    def mails(self, folder: Path) -> list[tuple[str, str]]:
+        """Whom e-mails went to, and their first lines, in their order."""
+        files = sorted((folder / "mail").iterdir(), key=lambda file: file.stat().st_mtime_ns)
+        mails = [message_from_bytes(file.read_bytes(), policy=default) for file in files]
+        return [(str(mail["To"]), str(mail.get_content()).splitlines()[0]) for mail in mails]
+
+    def test_a_notification_goes_to_the_page_and_stays_there(
+        self, notifications: Example, new_page: NewPage, tmp_path: Path
+    ) -> None:
+        ann, bob = new_page(), new_page()
+        self.sign_in(notifications, ann, "ann")
+        self.sign_in(notifications, bob, "bob")
+        self.send(bob, "ann", "<b>hello</b> & wêlcome")
+        notifications.shows(bob, "#outcome", "The page of ann has it.")
+        assert ann.locator("#notes p").all_inner_texts() == ["<b>hello</b> & wêlcome"]
+        self.send(bob, "ann", "two")
+        notifications.has(ann, "#notes", "two")
+        bob.screenshot(path=tmp_path / "notifications-sender.png")
+        for _ in range(2):
+            ann.screenshot(path=tmp_path / "notifications.png")
+            ann.reload()
+            ann.wait_for_selector("[data-state=live]")
+            assert ann.locator("#notes p").all_inner_texts() == ["two", "<b>hello</b> & wêlcome"]
+        assert self.mails(tmp_path) == []
+
+    def test_an_e_mail_goes_out_when_no_page_takes_it(
+        self, notifications: Example, new_page: NewPage, tmp_path: Path
+    ) -> None:
+        ann, bob = new_page(), new_page()
+        bob.goto(notifications.url)
+        bob.screenshot(path=tmp_path / "notifications-who.png")
+        self.sign_in(notifications, bob, "bob")
+        self.send(bob, "eve", "are you there?")  # nobody has a token
+        notifications.shows(bob, "#outcome", "eve has no page open: an e-mail went to eve@example.com.")
+        self.sign_in(notifications, ann, "ann")
+        ann.goto("about:blank")
+        self.send(bob, "ann", "you have just gone")  # her token is good, but no page comes back in time
+        notifications.shows(bob, "#outcome", "No page of ann took it in time: an e-mail went to ann@example.com.")
+        ann.goto(notifications.url)
+        notifications.has(ann, "#notes", "you have just gone")
+        ann.wait_for_selector("[data-state=live]")
+        ann.click("text=Sign out")
+        ann.wait_for_selector("text=Who are you?")
+        self.send(bob, "ann", "you have signed out")
+        notifications.shows(bob, "#outcome", "ann has no page open: an e-mail went to ann@example.com.")
+        notifications.server.kill9()
+        self.send(bob, "eve", "is this thing on?")
+        notifications.shows(bob, "#outcome", "No page of eve took it in time: an e-mail went to eve@example.com.")
+        assert self.mails(tmp_path) == [
+            ("eve@example.com", "are you there?"),
+            ("ann@example.com", "you have just gone"),
+            ("ann@example.com", "you have signed out"),
+            ("eve@example.com", "is this thing on?"),
+        ]
+
+
+def test_a_notification_of_another_site_is_refused(notifications: Example) -> None:
+    for path in ("/sign-in", "/sign-out", "/send", "/token"):
+        assert notifications.ask("POST", path, "name=ann&to=bob&text=hello", FORM) == 403
