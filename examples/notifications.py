@@ -189,6 +189,7 @@ PAGE = """<!doctype html>
   input, select, button { min-height: 2.75rem; padding: 0 1rem; border-radius: 0.7rem; }
   input, select, button { color: var(--ink); font: inherit; }
   input, select { display: block; width: 100%; border: 1px solid var(--edge); background: var(--paper); }
+  input, select { font-size: 1rem; }
   button { border: 1px solid var(--edge); background: var(--card); cursor: pointer; }
   .main { border-color: transparent; background: var(--accent); color: var(--on-accent); font-weight: 600; }
   button:disabled { opacity: 0.5; cursor: wait; }

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -21,6 +24,7 @@ from .waiting import wait_for
 pytestmark = pytest.mark.e2e
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
+JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
 IN_CHROMIUM: Final = pytest.mark.parametrize("browser", ["chromium"], indirect=True)
 
@@ -37,20 +41,33 @@ class Example:
         self.server = server
         wait_for(lambda: self.ask("GET", "/") == 200, lambda: f"it serves. Its output: {program.output}")
 
-    def ask(self, method: str, path: str, body: str = "", content_type: str = "application/json") -> int:
+    def ask(self, method: str, path: str, body: str = "", content_type: str = JSON, **headers: str) -> int:
         """How it answers a request that no browser makes; 0: not at all."""
-        return self.answer(method, path, body, content_type)[0]
-
-    def answer(self, method: str, path: str, body: str = "", content_type: str = FORM) -> tuple[int, Mapping[str, str]]:
-        """The same with the headers of the answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request(method, path, body, {"Content-Type": content_type})
-            answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders())
+            with self._answer(method, path, body, {"Content-Type": content_type, **headers}) as answer:
+                return answer.status
         except OSError:
             assert self.program.running, self.program.output
-            return 0, {}
+            return 0
+
+    def read(self, path: str) -> str:
+        """What is there."""
+        with self._answer("GET", path) as answer:
+            return answer.read().decode()
+
+    def policy(self) -> str:
+        """What its page may load."""
+        with self._answer("GET", "/") as answer:
+            return answer.headers["Content-Security-Policy"]
+
+    @contextmanager
+    def _answer(
+        self, method: str, path: str, body: str = "", headers: Mapping[str, str] | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, headers or {})
+            yield connection.getresponse()
         finally:
             connection.close()
 
@@ -90,11 +107,10 @@ def start_example(start_pushline: StartPushline, start_program: StartProgram) ->
 
     yield start
     for example in started:
-        policy = {name.lower(): value for name, value in example.answer("GET", "/")[1].items()}[
-            "content-security-policy"
-        ]
+        policy = example.policy()
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
+        example.program.close(signal.SIGINT)
         output = example.program.output
         assert "Traceback" not in output, output
         assert find_tokens(output) == []
@@ -400,3 +416,71 @@ class TestNotifications:
 def test_a_notification_of_another_site_is_refused(notifications: Example) -> None:
     for path in ("/sign-in", "/sign-out", "/send", "/token"):
         assert notifications.ask("POST", path, "name=ann&to=bob&text=hello", FORM) == 403
+
+
+@pytest.fixture
+def progress(start_example: StartExample) -> Example:
+    return start_example("progress.py")
+
+
+@IN_CHROMIUM
+class TestProgress:
+    def begin(self, progress: Example, page: Page, size: str) -> None:
+        page.goto(progress.url)
+        page.select_option("[name=size]", size)
+        page.click("text=Start")
+        page.wait_for_selector("[data-state=live]")
+
+    def done(self, page: Page) -> int:
+        """How far the bar is."""
+        return int(page.evaluate("document.getElementById('bar').value"))
+
+    def test_a_job_is_seen_to_its_end_over_a_reload_and_by_others(
+        self, progress: Example, new_page: NewPage, tmp_path: Path
+    ) -> None:
+        page, other = new_page(), new_page(color_scheme="dark")
+        page.goto(progress.url)
+        page.screenshot(path=tmp_path / "progress-start.png")
+        self.begin(progress, page, "1000000")
+        other.goto(page.url)
+        seen = [wait_for(lambda: self.done(page), lambda: progress.program.output)]
+        page.reload()
+        seen.append(self.done(page))
+        other.screenshot(path=tmp_path / "progress.png")
+        while seen[-1] < 100:
+            wait_for(lambda: self.done(page) > seen[-1], lambda: progress.program.output)
+            seen.append(self.done(page))
+        assert seen == sorted(seen)
+        assert len(set(seen)) > 3, "it grows before the user's eyes"
+        for each in (page, other):
+            progress.shows(each, "#said", "There are 78,498.")
+            progress.shows(each, "#percent", "100 %")
+        other.screenshot(path=tmp_path / "progress-end.png")
+        page.reload()
+        progress.shows(page, "#said", "There are 78,498.")
+
+    def test_a_job_whose_process_dies_is_said_to_have_ended(self, progress: Example, new_page: NewPage) -> None:
+        page = new_page()
+        self.begin(progress, page, "10000000")
+        wait_for(lambda: self.done(page), lambda: progress.program.output)
+        (worker,) = [id for id, line in progress.program.children().items() if "spawn_main" in line]
+        os.kill(worker, signal.SIGKILL)
+        progress.shows(page, "#said", "The job has ended before its time.")
+
+    def test_what_pushline_was_not_there_for_is_caught_up(self, progress: Example, new_page: NewPage) -> None:
+        page = new_page()
+        self.begin(progress, page, "300000")
+        progress.server.kill9()
+        job = page.url.removeprefix(progress.url)
+        wait_for(lambda: '"finished"' in progress.read(f"{job}/state"), lambda: progress.program.output)
+        assert "There are" not in page.inner_text("#said")
+        progress.server.restart()
+        progress.shows(page, "#said", "There are 25,997.")
+
+
+def test_a_job_of_no_size_or_of_another_site_is_refused(progress: Example) -> None:
+    for form in ("", "size=1", "size=many", "size=99999999999"):
+        assert progress.ask("POST", "/jobs", form, FORM) == 400
+    assert progress.ask("POST", "/jobs", "size=" + "1" * 5000, FORM) == 413
+    assert progress.ask("GET", "/jobs/none") == 404
+    assert progress.ask("POST", "/jobs", "size=1000", FORM, Origin="http://example.com") == 403
