@@ -302,6 +302,7 @@ PAGE = """<!doctype html>
     find("bar").value = job.done;
     find("percent").textContent = `${job.done} %`;
     find("said").dataset.state = job.state;
+    find("said").ariaLive = job.state === "running" ? "off" : "polite"; // nobody wants to hear every number
     find("said").textContent = {
       waiting: "Waiting for its turn.",
       running: `${number(job.found)} so far`,
