@@ -469,13 +469,13 @@ class TestProgress:
 
     def test_what_pushline_was_not_there_for_is_caught_up(self, progress: Example, new_page: NewPage) -> None:
         page = new_page()
-        self.begin(progress, page, "300000")
+        self.begin(progress, page, "1000000")
         progress.server.kill9()
         job = page.url.removeprefix(progress.url)
-        wait_for(lambda: '"finished"' in progress.read(f"{job}/state"), lambda: progress.program.output)
+        wait_for(lambda: '"finished"' in progress.read(f"{job}/state"), lambda: progress.program.output, 120)
         assert "There are" not in page.inner_text("#said")
         progress.server.restart()
-        progress.shows(page, "#said", "There are 25,997.")
+        progress.shows(page, "#said", "There are 78,498.")
 
 
 def test_a_job_of_no_size_or_of_another_site_is_refused(progress: Example) -> None:
