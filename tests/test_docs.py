@@ -601,6 +601,11 @@ class TestNames:
             if path != DOCS / "README.md":
                 assert f"({path.relative_to(DOCS)})" in index
 
+    def test_every_example_is_in_their_list_and_nothing_else(self) -> None:
+        listed = re.findall(r"^\| \[[\w.-]+\]\(([\w.-]+)(?:/README\.md)?\) \|", read("examples/README.md"), re.M)
+        there = [path for path in (ROOT / "examples").iterdir() if path.suffix == ".py" or any(path.glob("*.*"))]
+        assert sorted(listed) == sorted(path.name for path in there if path.name != "__pycache__")
+
     def test_every_clause_that_the_code_cites_is_in_the_contract(self) -> None:
         contract = read("docs/reference/contract.md")
         written = set(re.findall(r"\*\*([A-Z]\d+)\b", contract))

@@ -144,6 +144,12 @@ class Program:
         """How many files and sockets it has open."""
         return len(os.listdir(f"/proc/{self._pid}/fd"))
 
+    def children(self) -> dict[int, str]:
+        """The processes that it has started and that run: their ids, and their command lines."""
+        tasks = Path(f"/proc/{self._pid}/task").glob("*/children")
+        ids = [int(id) for task in tasks for id in task.read_text().split()]
+        return {id: Path(f"/proc/{id}/cmdline").read_text().replace("\0", " ") for id in ids}
+
     def limit_files(self, size: int = resource.RLIM_INFINITY) -> None:
         """No file of it may grow beyond ``size`` bytes: to the program it is as if the disk was full."""
         _, most = resource.prlimit(self._pid, resource.RLIMIT_FSIZE)
