@@ -67,9 +67,7 @@ class Settings:
         "POST to `/_ah/channel/connected/` and `/_ah/channel/disconnected/` there.",
         metavar="URL",
     )
-    presence_format: str = _setting(
-        "form", "How that is told: `form` (url-encoded) or `multipart`.", metavar="FORMAT"
-    )
+    presence_format: str = _setting("form", "How that is told: `form` (url-encoded) or `multipart`.", metavar="FORMAT")
     retention: float = _setting(
         120.0, "Minutes that a message is kept for a page that is away.", metavar="MINUTES", low=1, high=10080
     )
@@ -117,6 +115,12 @@ class Settings:
         0,
         "Connections that may be open from one IP address (IPv6: one /64). 0: any number. Behind a front it needs "
         "`--trusted-proxy`.",
+        metavar="COUNT",
+    )
+    max_per_client: int = _setting(
+        100,
+        "Connections that one client id may have open (policy `share`); the others are told to come back. "
+        "0: any number.",
         metavar="COUNT",
     )
     send_rate: float = _setting(

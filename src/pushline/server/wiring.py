@@ -127,6 +127,7 @@ class Core:
             grace=settings.grace,
             random=random.random,
             connect_rate=settings.connect_rate,
+            max_per_client=settings.max_per_client,
             presence=bool(settings.presence_url or make_callbacks),
         )
         self._callbacks: Callbacks | ProgramCallbacks | None = None
