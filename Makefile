@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 COMPILED := build/compiled
 # the servers of PyPI and npm that it is measured beside
 BENCH := build/bench
+# programs that look for faults, each in an environment of its own
+SCHEMATHESIS := build/schemathesis
 # node and npm come with the development packages; js/ and the tests find them there
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -52,6 +54,10 @@ js: $(VENV)/development js/node_modules/.package-lock.json ## the page's script:
 .PHONY: e2e
 e2e: $(VENV)/development js/node_modules/.package-lock.json system ## tests with real browsers, processes and sockets
 	$(BIN)/coverage run -m pytest tests/e2e
+
+.PHONY: schemathesis
+schemathesis: $(VENV)/development $(SCHEMATHESIS)/installed ## hold the description of the API against a real server
+	$(BIN)/python -m tools.schemathesis $(SCHEMATHESIS)/bin/st $(SCHEMATHESIS_OPTIONS)
 
 .PHONY: coverage
 coverage: $(VENV)/development ## what the tests before it have covered
@@ -127,6 +133,11 @@ $(BENCH)/installed: bench/compare/requirements.txt bench/compare/package-lock.js
 	@$(BENCH)/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r bench/compare/requirements.txt
 	@cp bench/compare/package.json bench/compare/package-lock.json bench/compare/.npmrc $(BENCH)
 	@cd $(BENCH) && npm ci --silent
+	@touch $@
+
+$(SCHEMATHESIS)/installed: tools/schemathesis/requirements.txt
+	@$(PYTHON) -m venv $(SCHEMATHESIS)
+	@$(SCHEMATHESIS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 js/node_modules/.package-lock.json: js/package-lock.json
