@@ -10,6 +10,8 @@ COMPILED := build/compiled
 BENCH := build/bench
 # programs that look for faults, each in an environment of its own
 SCHEMATHESIS := build/schemathesis
+AUTOBAHN := build/autobahn
+PYTHON2 ?= python2.7
 # node and npm come with the development packages; js/ and the tests find them there
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -58,6 +60,10 @@ e2e: $(VENV)/development js/node_modules/.package-lock.json system ## tests with
 .PHONY: schemathesis
 schemathesis: $(VENV)/development $(SCHEMATHESIS)/installed ## hold the description of the API against a real server
 	$(BIN)/python -m tools.schemathesis $(SCHEMATHESIS)/bin/st $(SCHEMATHESIS_OPTIONS)
+
+.PHONY: autobahn
+autobahn: $(VENV)/development $(AUTOBAHN)/installed ## the WebSocket against Autobahn's test suite; needs Python 2.7
+	$(BIN)/python -m tools.autobahn $(AUTOBAHN)/suite/bin/wstest
 
 .PHONY: coverage
 coverage: $(VENV)/development ## what the tests before it have covered
@@ -138,6 +144,14 @@ $(BENCH)/installed: bench/compare/requirements.txt bench/compare/package-lock.js
 $(SCHEMATHESIS)/installed: tools/schemathesis/requirements.txt
 	@$(PYTHON) -m venv $(SCHEMATHESIS)
 	@$(SCHEMATHESIS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(AUTOBAHN)/installed: tools/autobahn/requirements.txt tools/autobahn/requirements-virtualenv.txt
+	@$(PYTHON2) -c '' || { echo "The suite runs on Python 2.7 alone: make autobahn PYTHON2=/path/to/python2.7"; exit 1; }
+	@$(PYTHON) -m venv $(AUTOBAHN)/virtualenv
+	@$(AUTOBAHN)/virtualenv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tools/autobahn/requirements-virtualenv.txt
+	@$(AUTOBAHN)/virtualenv/bin/virtualenv --quiet --python $$(command -v $(PYTHON2)) $(AUTOBAHN)/suite
+	@$(AUTOBAHN)/suite/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 js/node_modules/.package-lock.json: js/package-lock.json
