@@ -432,7 +432,9 @@ class TestSecrets:
     """Everything that a server ever said, to whomever, has no token and no key in it (G9)."""
 
     def test_are_never_said(self, start_pushline: StartPushline, make_page: MakePage) -> None:
-        process = start_pushline("--connect-rate", "20")
+        nobody = f"http://127.0.0.1:{free_port()}"
+        process = start_pushline("--connect-rate", "20", "--presence-url", nobody, "--grace", "0")
+        process.expected_errors = "callback"
         client, key = process.client, process.api_key
         token = client.create_channel("ann")
         wrong_key = key[:-4] + "AAAA"
@@ -475,7 +477,8 @@ class TestSecrets:
         process.terminate()
         assert len(said) > 90
         everything = "\n".join([*said, metrics, process.output])
-        for secret in (key, wrong_key, (process.data_dir / "secret").read_text().strip()):
+        kept = [(process.data_dir / file).read_text().strip() for file in ("secret", "webhook-secret")]
+        for secret in (key, wrong_key, *kept):
             assert secret not in everything
         assert find_tokens(everything) == []
         assert token.rpartition(".")[2] not in everything
