@@ -55,3 +55,17 @@ class Flat:
             flat,
             f"{self.name}: {words}, {shown(found.first)} in the first quarter and {shown(found.last)} in the last",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What may go up and down, but never beyond ``most``."""
+
+    name: str
+    most: float
+
+    def __call__(self, values: Sequence[float], shown: Callable[[float], str]) -> tuple[bool, str]:
+        """Whether values stayed so, and a sentence about it."""
+        most = max(values, default=0.0)
+        within = most <= self.most
+        return within, f"{self.name}: {'bounded' if within else 'BEYOND ' + shown(self.most)}, {shown(most)} at most"

@@ -93,11 +93,16 @@ class TestMessages:
         assert good
         assert [line.partition(":")[0] for line in lines[1:]] == ["memory", "latency p99", "write-ahead log"]
 
-    @pytest.mark.parametrize("name", ["memory_mib", "p99_ms", "log_mib"])
-    def test_what_grows_is_told(self, name: str) -> None:
-        good, lines = self.report(**{name: 1.0}).verdict()
+    @pytest.mark.parametrize(("name", "growth"), [("memory_mib", 1.0), ("p99_ms", 1.0), ("log_mib", 5.0)])
+    def test_what_grows_is_told(self, name: str, growth: float) -> None:
+        good, lines = self.report(**{name: growth}).verdict()
         assert not good
-        assert sum("GROWS" in line for line in lines) == 1
+        assert sum("GROWS" in line or "BEYOND" in line for line in lines) == 1
+
+    def test_the_log_may_go_up_and_down_within_its_bound(self) -> None:
+        good, lines = self.report(log_mib=3.0).verdict()
+        assert good
+        assert "write-ahead log: bounded, 61.0 MiB at most" in lines
 
     def test_what_is_lost_is_told(self) -> None:
         report = self.report()
