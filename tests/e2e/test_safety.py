@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from bench.chaos.page import End
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol as FrameReader
 from websockets.protocol import Side, State
@@ -27,7 +28,7 @@ from pushline.errors import RequestRefused
 from .conftest import MakePage, StartPushline
 from .processes import Program, PushlineProcess, curl, find_tokens, free_port
 from .waiting import PATIENCE_SECONDS, wait_for
-from .wire import WebSocketPage
+from .wire import LongPollPage, SsePage, WebSocketPage
 
 pytestmark = pytest.mark.e2e
 
@@ -401,6 +402,29 @@ class TestSlowPagesOverTls:
                 time.sleep(0.02)
             assert texts == list(self.TEXTS)
             assert time.monotonic() - began > 4  # several timeouts
+
+
+class TestManyOfOneClientId:
+    def test_one_too_many_is_told_when_to_come_back_on_every_transport(
+        self, start_pushline: StartPushline, make_page: MakePage
+    ) -> None:
+        process = start_pushline("--max-per-client", "2")
+        token = process.client.create_channel("ann", policy="share")
+        pages = [make_page(kind, process, token) for kind in (WebSocketPage, SsePage)]
+        for page in pages:
+            page.enter()
+        for kind in (WebSocketPage, SsePage, LongPollPage):
+            late = make_page(kind, process, token).connect()
+            assert isinstance(late, End)
+            assert late.code == 4503
+            assert late.retry is not None
+            assert 5 <= late.retry <= 10
+        pages[0].connect()  # in place of its own connection
+        process.client.send_message("ann", "still here")
+        for page in pages:
+            page.wait_for(["still here"])
+        metrics = curl("-H", f"Authorization: Bearer {process.api_key}", f"{process.url}/metrics").decode()
+        assert 'pushline_turned_away_total{reason="too_many_of_client"} 3.0' in metrics
 
 
 class TestTwoAddresses:
