@@ -8,6 +8,10 @@ BIN := $(VENV)/bin
 COMPILED := build/compiled
 # the servers of PyPI and npm that it is measured beside
 BENCH := build/bench
+# programs that look for faults, each in an environment of its own
+SCHEMATHESIS := build/schemathesis
+AUTOBAHN := build/autobahn
+PYTHON2 ?= python2.7
 # node and npm come with the development packages; js/ and the tests find them there
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -52,6 +56,14 @@ js: $(VENV)/development js/node_modules/.package-lock.json ## the page's script:
 .PHONY: e2e
 e2e: $(VENV)/development js/node_modules/.package-lock.json system ## tests with real browsers, processes and sockets
 	$(BIN)/coverage run -m pytest tests/e2e
+
+.PHONY: schemathesis
+schemathesis: $(VENV)/development $(SCHEMATHESIS)/installed ## hold the description of the API against a real server
+	$(BIN)/python -m tools.schemathesis $(SCHEMATHESIS)/bin/st $(SCHEMATHESIS_OPTIONS)
+
+.PHONY: autobahn
+autobahn: $(VENV)/development $(AUTOBAHN)/installed ## the WebSocket against Autobahn's test suite; needs Python 2.7
+	$(BIN)/python -m tools.autobahn $(AUTOBAHN)/suite/bin/wstest
 
 .PHONY: coverage
 coverage: $(VENV)/development ## what the tests before it have covered
@@ -127,6 +139,19 @@ $(BENCH)/installed: bench/compare/requirements.txt bench/compare/package-lock.js
 	@$(BENCH)/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r bench/compare/requirements.txt
 	@cp bench/compare/package.json bench/compare/package-lock.json bench/compare/.npmrc $(BENCH)
 	@cd $(BENCH) && npm ci --silent
+	@touch $@
+
+$(SCHEMATHESIS)/installed: tools/schemathesis/requirements.txt
+	@$(PYTHON) -m venv $(SCHEMATHESIS)
+	@$(SCHEMATHESIS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(AUTOBAHN)/installed: tools/autobahn/requirements.txt tools/autobahn/requirements-virtualenv.txt
+	@$(PYTHON2) -c '' || { echo "The suite runs on Python 2.7 alone: make autobahn PYTHON2=/path/to/python2.7"; exit 1; }
+	@$(PYTHON) -m venv $(AUTOBAHN)/virtualenv
+	@$(AUTOBAHN)/virtualenv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tools/autobahn/requirements-virtualenv.txt
+	@$(AUTOBAHN)/virtualenv/bin/virtualenv --quiet --python $$(command -v $(PYTHON2)) $(AUTOBAHN)/suite
+	@$(AUTOBAHN)/suite/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 js/node_modules/.package-lock.json: js/package-lock.json

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import pytest
 from tests.hub.stage import GRACE, Stage
 
-from pushline import callbacks
+from pushline import callbacks, webhooks
 from pushline.callbacks import AT_ONCE, TRY_SECONDS, Answer, Callbacks, Deliveries, Poster, Result, form, multipart
 from pushline.errors import ConfigurationError
 from pushline.hub import IN_TIME_SECONDS
@@ -241,6 +241,15 @@ class TestSettings:
         with pytest.raises(ConfigurationError, match=sentence) as refused:
             make(self)
         assert "secret@" not in str(refused.value)
+
+    def test_a_new_secret_signs_from_then_on(self) -> None:
+        poster = Poster("http://app.example.com", ("x" * 20,), FakeClock())
+        notice = Notice("ann", 1, True, 0.0, 0.0)
+        before = poster._signature(notice, b"body")
+        poster.renew(("y" * 20, "x" * 20))
+        after = poster._signature(notice, b"body")
+        assert after[webhooks.SIGNATURE] != before[webhooks.SIGNATURE]
+        assert after[webhooks.SIGNATURE] == webhooks.sign("y" * 20, "msg_1", int(after[webhooks.TIMESTAMP]), b"body")
 
     def test_a_slash_at_the_end_is_one_too_many(self) -> None:
         assert Poster("http://app.example.com/base/", ("x" * 20,), FakeClock())._url == "http://app.example.com/base"

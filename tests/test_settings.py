@@ -150,6 +150,7 @@ class TestWhereValuesComeFrom:
         "tls_key": ("k", "k"),
         "max_connections": ("5", 5),
         "max_per_address": ("6", 6),
+        "max_per_client": ("10", 10),
         "send_rate": ("7", 7.0),
         "trusted_proxies": ("10.0.0.0/8", ("10.0.0.0/8",)),
         "request_timeout": ("8", 8.0),

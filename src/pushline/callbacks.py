@@ -202,11 +202,15 @@ class Poster:
 
     def __init__(self, url: str, secrets: tuple[str, ...], clock: Clock, *, multipart: bool = False) -> None:
         self._url = _checked(url)
-        self._secret = secrets[0]
+        self.renew(secrets)
         self._clock = clock
         self._multipart = multipart
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
+
+    def renew(self, secrets: tuple[str, ...]) -> None:
+        """From now on sign with the first of these, what is tried again as well."""
+        self._secret = secrets[0]
 
     def __call__(self, notice: Notice, answer: Answer) -> None:
         """Post a notice, and call ``answer`` with what became of it."""
@@ -270,6 +274,10 @@ class Callbacks:
             raise ConfigurationError("There is no secret to sign callbacks with. Set PUSHLINE_WEBHOOK_SECRET.")
         self._poster = Poster(url, secrets, clock, multipart=format == "multipart")
         self._deliveries = Deliveries(hub, clock, self._poster, random)
+
+    def renew(self, secrets: tuple[str, ...]) -> None:
+        """From now on sign with the first of these."""
+        self._poster.renew(secrets)
 
     async def close(self) -> None:
         """Tell no more. What was not accepted waits in the store for the next process."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
-from pushline.admission import Admission
+from pushline.admission import RETRY_MS, Admission
 from pushline.clock import Clock, Timer
 from pushline.errors import ConnectionEnded, StoreError, StoreFull
 from pushline.messages import Append, Message, Policy, Status, parse_id
@@ -140,6 +140,7 @@ class Counters:
         "commits",
         "commits_failed",
         "connections",
+        "connections_crowded",
         "connections_opened",
         "connections_refused",
         "connections_replaced",
@@ -158,6 +159,7 @@ class Counters:
         self.connections = 0
         self.connections_opened = 0
         self.connections_refused = 0
+        self.connections_crowded = 0
         self.connections_replaced = 0
         self.commits = 0
         self.commits_failed = 0
@@ -215,9 +217,9 @@ class Hub:
     """The channels of a store and the pages that are connected to this process.
 
     ``grace``: seconds that a page which vanished without a word keeps its place, and after which the application is
-    told that nobody is there. ``connect_rate``: pages that may connect in a second, 0 for any number. ``random``
-    spreads what must not happen at one moment. ``presence``: the application is told who is there (G8), by
-    :attr:`announce`.
+    told that nobody is there. ``connect_rate``: pages that may connect in a second, ``max_per_client``: connections
+    that one client id may have here, 0 for any number. ``random`` spreads what must not happen at one moment.
+    ``presence``: the application is told who is there (G8), by :attr:`announce`.
     """
 
     def __init__(
@@ -230,6 +232,7 @@ class Hub:
         grace: float,
         random: Callable[[], float],
         connect_rate: float = 0.0,
+        max_per_client: int = 0,
         presence: bool = False,
     ) -> None:
         self._store = store
@@ -245,6 +248,7 @@ class Hub:
         self._wheel: Wheel[Outlet] = Wheel(clock, self._ring)
         self._sweep_timer = clock.call_later(SWEEP_SECONDS, self._sweep)
         self._admission = Admission(connect_rate)
+        self._max_per_client = max_per_client
         self._waits = Waits(clock)
         # By client id and the fence of the page that is asked: the newcomers here, or none when another hub has them.
         self._contests: dict[tuple[str, int], list[_Contest]] = {}
@@ -490,11 +494,14 @@ class Hub:
                 self._waits.missing(claims.client_id, asked.page, _before(asked, outcome.start), outcome.start)
             else:
                 self._handled(session, claims.id, outcome.start)
-        if not outlet.opened(session):
+        crowded = self._crowded(self._outlets.get(claims.client_id, ()))
+        if crowded or not outlet.opened(session):
             if outcome.resumed:
                 self._release_later(session)
             else:
                 self._release(session)  # a page that never was there
+            if crowded:
+                self._refuse_crowded(outlet)
             return
         self._outlets[claims.client_id] = (*self._outlets.get(claims.client_id, ()), outlet)
         self.counters.connections += 1
@@ -507,6 +514,17 @@ class Hub:
         self.counters.connections_refused += 1
         outlet.refused(Close(ended.code, ended.retry))
 
+    def _crowded(self, present: Sequence[object]) -> bool:
+        """Whether a client id has as many connections here as it may.
+
+        Asked when a newcomer has replaced what it replaces: so a page is never one too many for itself.
+        """
+        return 0 < self._max_per_client <= len(present)
+
+    def _refuse_crowded(self, outlet: Outlet) -> None:
+        self.counters.connections_crowded += 1
+        self.refuse(outlet, ConnectionEnded(TOO_MANY, RETRY_MS + int(self._random() * RETRY_MS)))
+
     def _moment(self) -> int:
         """The milliseconds after which one page is asked to come back when the server goes away."""
         return int(self._random() * self._spread * 1000)
@@ -516,6 +534,9 @@ class Hub:
     def _contest(self, asked: Connect, outlet: Outlet, fence: int) -> None:
         """Another page holds the place: it keeps it if it answers within two seconds."""
         place = (asked.claims.client_id, fence)
+        if self._crowded(self._contests.get(place, ())):
+            self._refuse_crowded(outlet)
+            return
         again = Connect(asked.claims, asked.page, asked.after, displace=fence, tell=self._presence)
         contest = _Contest(outlet, partial(self._connect, again, outlet))
         contest.timer = self._clock.call_later(CONTEST_SECONDS, partial(self._unanswered, place, contest))

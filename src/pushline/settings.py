@@ -117,6 +117,12 @@ class Settings:
         "`--trusted-proxy`.",
         metavar="COUNT",
     )
+    max_per_client: int = _setting(
+        100,
+        "Connections that one client id may have open (policy `share`); the others are told to come back. "
+        "0: any number.",
+        metavar="COUNT",
+    )
     send_rate: float = _setting(
         0.0,
         "Messages a second that one API key may send, and five seconds' worth at once. 0: any number.",

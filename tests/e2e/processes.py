@@ -223,8 +223,9 @@ class PushlineProcess(Program):
     def check_output(self) -> None:
         """Raise when it said a secret, or told of an error."""
         said = self.output
-        for file in ("api-key", "secret"):
-            assert (self.data_dir / file).read_text().strip() not in said, f"The output holds the {file}."
+        for file in ("api-key", "secret", "webhook-secret"):
+            kept = self.data_dir / file
+            assert not kept.exists() or kept.read_text().strip() not in said, f"The output holds the {file}."
         assert find_tokens(said) == []
         assert "Traceback" not in said, said
         told = re.findall(r"^\S+Z (?:error|warning) .*", said, re.MULTILINE)

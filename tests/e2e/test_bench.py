@@ -120,3 +120,34 @@ class TestTheComparison:
         done = self.compare(tmp_path, "--page")
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "index.html").exists()
+
+
+class TestLongRuns:
+    def run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.soak", *arguments],
+            capture_output=True,
+            text=True,
+            env=clean_environment(),
+            cwd=ROOT,
+            timeout=LIMIT_SECONDS,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        assert find_tokens(done.stdout + done.stderr) == []
+        return done.stdout
+
+    def test_pages_come_and_go(self) -> None:
+        said = self.run("connects", "--count", "400", "--pages", "20", "--together", "20", "--settle", "1")
+        assert "400 pages came and went in" in said
+        assert "DID NOT GET IN" not in said
+        assert "COMPLAINS" not in said
+        assert "THAT STAY" not in said
+        assert re.search(r"^memory: ", said, re.M)
+
+    def test_messages_come_at_a_rate(self) -> None:
+        said = self.run("messages", "--minutes", "0.1", "--sample-seconds", "0.5", "--rate", "50", "--pages", "8")
+        came, sent = re.findall(r"^(\d+) of (\d+) messages came, 50 a second$", said, re.M)[0]
+        assert came == sent != "0"
+        assert len(re.findall(r"^ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+$", said, re.M)) == 12
+        assert "COMPLAINS" not in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -178,6 +179,25 @@ def test_an_application_that_is_away_is_told_later(
         application.wait_for(client_id, True, False)
     listed = pushline.client.list_callbacks()
     assert (listed.waiting, listed.callbacks) == (0, [])
+
+
+def test_a_new_secret_signs_what_is_told_from_then_on(
+    told: PushlineProcess, application: Application, make_page: MakePage
+) -> None:
+    """R3: also what waits for its next try."""
+    old, new = application.secret, "a-new-webhook-secret-for-the-tests"
+    application.status = 500
+    make_page(WebSocketPage, told, told.client.create_channel("waiting")).open()
+    wait_for(lambda: application.ids, "the first try")
+    (told.data_dir / "webhook-secret").write_text(f"{new}\n{old}")
+    told.send_signal(signal.SIGHUP)
+    wait_for(lambda: "secrets read again" in told.output, lambda: told.output)
+    application.secret = new
+    application.status = 204
+    application.wait_for("waiting", True)
+    make_page(WebSocketPage, told, told.client.create_channel("ann")).open()
+    application.wait_for("ann", True)
+    assert new not in told.output
 
 
 def test_a_redirect_is_a_failure_and_a_repeat_keeps_its_id(

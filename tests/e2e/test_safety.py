@@ -8,22 +8,27 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import pytest
+from bench.chaos.page import End
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol as FrameReader
 from websockets.protocol import Side, State
 
 import pushline
+from pushline.client.requests import Item
 from pushline.errors import RequestRefused
 
 from .conftest import MakePage, StartPushline
 from .processes import Program, PushlineProcess, curl, find_tokens, free_port
 from .waiting import PATIENCE_SECONDS, wait_for
-from .wire import WebSocketPage
+from .wire import LongPollPage, SsePage, WebSocketPage
 
 pytestmark = pytest.mark.e2e
 
@@ -136,12 +141,13 @@ def trusting(certificate: Path) -> ssl.SSLContext:
 class TlsPage:
     """A page with a WebSocket in TLS. It reads and writes in one thread: two of them may not share such a socket."""
 
-    def __init__(self, wrapped: ssl.SSLSocket, token: str) -> None:
+    def __init__(self, wrapped: ssl.SSLSocket, token: str, after: str = "") -> None:
         self.socket = wrapped
+        query = f"page=p&after={after}" if after else "page=p"
         self._reader = FrameReader(Side.CLIENT, state=State.OPEN)
-        self._frames: list[Frame] = []
+        self._texts: deque[str] = deque()
         lines = [
-            *("GET /_ah/channel/connect?page=p HTTP/1.1", "Host: 127.0.0.1", "Upgrade: websocket"),
+            *(f"GET /_ah/channel/connect?{query} HTTP/1.1", "Host: 127.0.0.1", "Upgrade: websocket"),
             *("Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="),
             f"Sec-WebSocket-Protocol: pushline.v1, pushline.token.{token}",
         ]
@@ -161,12 +167,30 @@ class TlsPage:
 
     def recv(self) -> str:
         """The next text."""
-        while not (texts := [frame for frame in self._frames if frame.opcode is Opcode.TEXT]):
-            self._frames += [event for event in self._reader.events_received() if isinstance(event, Frame)]
-            if not self._frames:
+        while not self._texts:
+            frames = [event for event in self._reader.events_received() if isinstance(event, Frame)]
+            self._texts += [bytes(frame.data).decode() for frame in frames if frame.opcode is Opcode.TEXT]
+            if not frames:
                 self._reader.receive_data(self._receive())
-        self._frames.remove(texts[0])
-        return bytes(texts[0].data).decode()
+        return self._texts.popleft()
+
+    def answer(self) -> None:
+        """Answer a ping that was read."""
+        self._reader.send_text(b'{"type":"ack","id":""}')
+        self.socket.sendall(b"".join(self._reader.data_to_send()))
+
+    def read_to_end(self) -> list[str]:
+        """All texts until the server ends the connection, or cuts it."""
+        texts = []
+        with contextlib.suppress(AssertionError, ConnectionError, ssl.SSLError):
+            while True:
+                texts.append(self.recv())
+        return texts
+
+    @property
+    def code(self) -> int:
+        """The close code that came; 1006: none."""
+        return 1006 if self._reader.close_rcvd is None else int(self._reader.close_rcvd.code)
 
 
 class TlsPushline(PushlineProcess):
@@ -198,11 +222,17 @@ class TlsPushline(PushlineProcess):
             connection.close()
 
     @contextlib.contextmanager
-    def page(self, token: str, context: ssl.SSLContext | None = None) -> Iterator[TlsPage]:
-        """A page of a token, over `wss:`, that has read its first frame."""
-        raw = socket.create_connection(("127.0.0.1", self.port), PATIENCE_SECONDS)
+    def page(
+        self, token: str, context: ssl.SSLContext | None = None, *, after: str = "", buffer_bytes: int = 0
+    ) -> Iterator[TlsPage]:
+        """A page over `wss:` that has read its first frame. ``buffer_bytes``: what the kernel reads ahead."""
+        raw = socket.socket()
+        raw.settimeout(PATIENCE_SECONDS)
+        if buffer_bytes:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        raw.connect(("127.0.0.1", self.port))
         with (context or trusting(self.certificate)).wrap_socket(raw, server_hostname="127.0.0.1") as wrapped:
-            yield TlsPage(wrapped, token)
+            yield TlsPage(wrapped, token, after)
 
     def serial(self) -> object:
         """Which certificate it shows now."""
@@ -323,6 +353,80 @@ class TestTls:
         assert "cannot be used" in process.output
 
 
+class TestSlowPagesOverTls:
+    """G10: how far a page has come is told by the kernel, under TLS as well."""
+
+    TEXTS: Final = tuple(f"{number} ".ljust(30_000, "x") for number in range(250))
+    BUFFER_BYTES = 32 << 10
+    OPTIONS = ("--ping-interval", "1", "--ping-timeout", "1", "--grace", "0", "--max-channel-bytes", str(16 << 20))
+
+    def send_all(self, process: TlsPushline) -> None:
+        for first in range(0, len(self.TEXTS), 50):
+            items: list[Item] = [{"to": "ann", "data": text} for text in self.TEXTS[first : first + 50]]
+            process.client.send_many(items)
+
+    def test_one_that_does_not_read_is_let_go_and_loses_nothing(self, start_tls: Callable[..., TlsPushline]) -> None:
+        process = start_tls(*self.OPTIONS)
+        token = process.client.create_channel("ann")
+        with process.page(token, buffer_bytes=self.BUFFER_BYTES) as page:
+            self.send_all(process)
+            wait_for(lambda: not process.client.get_client("ann").connected, lambda: "the server gives the page up")
+            got = [text for text in page.read_to_end() if not text.startswith("{")]
+            assert page.code in (4513, 1006)  # it may have been cut before it could be told
+        assert 0 < len(got) < len(self.TEXTS)
+        cursor = got[-1].partition(" ")[0]
+        texts = [text.partition(" ")[2] for text in got]
+        with process.page(token, after=cursor) as page:
+            while len(texts) < len(self.TEXTS):
+                text = page.recv()
+                if text.startswith("{"):
+                    page.answer()
+                else:
+                    texts.append(text.partition(" ")[2])
+        assert texts == list(self.TEXTS)
+
+    def test_one_that_reads_slowly_gets_everything_on_one_connection(
+        self, start_tls: Callable[..., TlsPushline]
+    ) -> None:
+        process = start_tls(*self.OPTIONS)
+        with process.page(process.client.create_channel("ann"), buffer_bytes=self.BUFFER_BYTES) as page:
+            self.send_all(process)
+            began = time.monotonic()
+            texts: list[str] = []
+            while len(texts) < len(self.TEXTS):
+                text = page.recv()
+                if text.startswith("{"):
+                    page.answer()
+                    continue
+                texts.append(text.partition(" ")[2])
+                time.sleep(0.02)
+            assert texts == list(self.TEXTS)
+            assert time.monotonic() - began > 4  # several timeouts
+
+
+class TestManyOfOneClientId:
+    def test_one_too_many_is_told_when_to_come_back_on_every_transport(
+        self, start_pushline: StartPushline, make_page: MakePage
+    ) -> None:
+        process = start_pushline("--max-per-client", "2")
+        token = process.client.create_channel("ann", policy="share")
+        pages = [make_page(kind, process, token) for kind in (WebSocketPage, SsePage)]
+        for page in pages:
+            page.enter()
+        for kind in (WebSocketPage, SsePage, LongPollPage):
+            late = make_page(kind, process, token).connect()
+            assert isinstance(late, End)
+            assert late.code == 4503
+            assert late.retry is not None
+            assert 5 <= late.retry <= 10
+        pages[0].connect()  # in place of its own connection
+        process.client.send_message("ann", "still here")
+        for page in pages:
+            page.wait_for(["still here"])
+        metrics = curl("-H", f"Authorization: Bearer {process.api_key}", f"{process.url}/metrics").decode()
+        assert 'pushline_turned_away_total{reason="too_many_of_client"} 3.0' in metrics
+
+
 class TestTwoAddresses:
     def test_the_public_one_has_no_api(self, start_pushline: StartPushline, tmp_path: Path) -> None:
         path = tmp_path / "api.sock"
@@ -352,7 +456,9 @@ class TestSecrets:
     """Everything that a server ever said, to whomever, has no token and no key in it (G9)."""
 
     def test_are_never_said(self, start_pushline: StartPushline, make_page: MakePage) -> None:
-        process = start_pushline("--connect-rate", "20")
+        nobody = f"http://127.0.0.1:{free_port()}"
+        process = start_pushline("--connect-rate", "20", "--presence-url", nobody, "--grace", "0")
+        process.expected_errors = "callback"
         client, key = process.client, process.api_key
         token = client.create_channel("ann")
         wrong_key = key[:-4] + "AAAA"
@@ -395,7 +501,8 @@ class TestSecrets:
         process.terminate()
         assert len(said) > 90
         everything = "\n".join([*said, metrics, process.output])
-        for secret in (key, wrong_key, (process.data_dir / "secret").read_text().strip()):
+        kept = [(process.data_dir / file).read_text().strip() for file in ("secret", "webhook-secret")]
+        for secret in (key, wrong_key, *kept):
             assert secret not in everything
         assert find_tokens(everything) == []
         assert token.rpartition(".")[2] not in everything

@@ -221,6 +221,7 @@ class Rig:
         proxies: Sequence[str] = (),
         public: bool = False,
         open_metrics: bool = False,
+        max_per_client: int = 0,
     ) -> None:
         self.clock = FakeClock()
         self.store = store or MemoryStore()
@@ -233,6 +234,7 @@ class Rig:
             grace=3,
             random=lambda: 0.5,
             presence=presence,
+            max_per_client=max_per_client,
         )
         self.tally = Tally()
         self.keys = api_keys = ApiKeys(keys, self.clock.monotonic, send_rate=send_rate, tally=self.tally)

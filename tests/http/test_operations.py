@@ -77,7 +77,7 @@ class TestMetrics:
     def test_are_there_before_anything_happened(self, rig: Rig) -> None:
         samples = scrape(rig)
         assert set(samples.values()) == {0.0}
-        assert len(samples) == 23
+        assert len(samples) == 24
 
     def test_count_what_became_of_messages(self, rig: Rig) -> None:
         rig.page("ann")

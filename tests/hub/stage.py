@@ -176,6 +176,7 @@ class Stage:
         timeout: float = 10.0,
         random: Callable[[], float] = lambda: 0.25,
         connect_rate: float = 0.0,
+        max_per_client: int = 0,
         presence: bool = False,
     ) -> None:
         self.clock = clock or FakeClock()
@@ -188,6 +189,7 @@ class Stage:
             grace=GRACE,
             random=random,
             connect_rate=connect_rate,
+            max_per_client=max_per_client,
             presence=presence,
         )
         self.told: list[Notice] = []

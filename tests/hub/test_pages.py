@@ -8,7 +8,7 @@ import pytest
 from tests.hub.stage import GRACE, Late, Page, Recording, Stage
 
 from pushline.errors import ConnectionEnded, StoreError
-from pushline.hub import SWEEP_AGAIN_SECONDS, SWEEP_SECONDS, Outlet
+from pushline.hub import CONTEST_SECONDS, SWEEP_AGAIN_SECONDS, SWEEP_SECONDS, Outlet
 from pushline.messages import Policy, format_id
 from pushline.protocol.codes import (
     GOING_AWAY,
@@ -20,7 +20,7 @@ from pushline.protocol.codes import (
     TOO_MANY,
 )
 from pushline.protocol.frames import Expiring, Open, Ping, TokenAccepted
-from pushline.stores.base import ChannelState, Retention
+from pushline.stores.base import ChannelState, ClientList, Retention
 from pushline.stores.memory import MemoryStore
 
 
@@ -365,6 +365,96 @@ class TestTooManyAtOnce:
         with pytest.raises(ConnectionEnded) as ended:
             stage.connect(token)
         assert (ended.value.code, ended.value.retry) == (GOING_AWAY, 500)
+
+
+class TestManyOfOneClientId:
+    """W8: one client id has so many connections, and the next one is told to come later."""
+
+    def crowded(self, policy: Policy = Policy.SHARE) -> tuple[Stage, str, list[Page]]:
+        stage = Stage(max_per_client=3)
+        token = stage.create(policy=policy)
+        return stage, token, [stage.connect(token, f"p{n}") for n in range(3)]
+
+    def test_the_one_that_is_too_many_is_told_when_to_come_back(self) -> None:
+        stage, token, pages = self.crowded()
+        late = stage.connect(token, "q")
+        assert (late.connected, late.code, late.retry) == (False, TOO_MANY, 6250)
+        assert all(page.connected for page in pages)
+        assert (stage.hub.counters.connections_crowded, stage.hub.counters.connections_refused) == (1, 1)
+        assert stage.hub.counters.connections == 3
+
+    def test_nothing_of_it_stays(self) -> None:
+        stage, token, pages = self.crowded()
+        for n in range(20):
+            stage.connect(token, f"q{n}")
+        for page in pages:
+            page.drop(orderly=True)
+        stage.clock.advance(GRACE + 1)
+        connected: list[ClientList] = []
+        stage.hub.list_clients("", "", True, 10, connected.append, stage.answers.failed.append)
+        assert connected[0].entries == []
+
+    def test_it_gets_in_when_another_one_has_left(self) -> None:
+        stage, token, pages = self.crowded()
+        pages[1].drop()
+        assert stage.connect(token, "q").connected
+        assert stage.connect(token, "r").code == TOO_MANY
+
+    def test_those_of_one_moment_are_counted_one_by_one(self) -> None:
+        stage = Stage(max_per_client=3)
+        token = stage.create(policy=Policy.SHARE)
+        pages = [stage.ask_to_connect(token, f"p{n}") for n in range(10)]
+        stage.clock.turn()
+        assert [page.connected for page in pages] == [True] * 3 + [False] * 7
+
+    def test_a_page_is_never_one_too_many_for_itself(self) -> None:
+        stage, token, pages = self.crowded()
+        stage.send("0")
+        back = stage.connect(token, "p1", pages[1].cursor)
+        assert (back.connected, pages[1].code) == (True, NORMAL)
+        assert stage.connect(token, "p2").connected
+
+    def test_a_page_that_vanished_and_finds_no_room_is_not_told_that_it_lost_anything(self) -> None:
+        stage, token, pages = self.crowded()
+        stage.send("0")
+        cursor = pages[0].cursor
+        pages[0].drop()
+        stage.connect(token, "q")
+        back = stage.connect(token, "p0", cursor)
+        assert back.code == TOO_MANY
+        stage.send("1")
+        pages[1].drop()
+        again = stage.connect(token, "p0", cursor)
+        assert (again.open.gap, again.texts) == (False, ["1"])
+
+    def test_where_the_newest_page_has_the_place_nobody_is_too_many(self) -> None:
+        stage, token, _ = self.crowded(Policy.REPLACE)
+        assert all(stage.connect(token, f"q{n}").connected for n in range(20))
+
+    def test_those_who_wait_for_the_place_are_counted_as_well(self) -> None:
+        stage = Stage(max_per_client=3)
+        token = stage.create(policy=Policy.REJECT)
+        stage.connect(token)
+        pages = [stage.connect(token, f"q{n}") for n in range(5)]
+        assert [page.code for page in pages] == [None] * 3 + [TOO_MANY] * 2
+        stage.clock.advance(CONTEST_SECONDS)
+        assert sum(page.connected for page in pages) == 1
+
+    def test_other_client_ids_have_their_own(self) -> None:
+        stage, _, _ = self.crowded()
+        assert stage.connect(stage.create("bob", policy=Policy.SHARE)).connected
+
+    def test_the_application_is_not_told_of_it(self) -> None:
+        stage = Stage(max_per_client=1, presence=True)
+        token = stage.create(policy=Policy.SHARE)
+        stage.connect(token)
+        stage.connect(token, "q")
+        stage.clock.advance(GRACE + 1)
+        assert stage.heard() == [True]
+
+    def test_without_a_limit_everybody_gets_in(self, stage: Stage) -> None:
+        token = stage.create(policy=Policy.SHARE)
+        assert all(stage.connect(token, f"p{n}").connected for n in range(300))
 
 
 class TestLeaving:

@@ -111,6 +111,10 @@ class TestFramesUp:
         with suppress(UnknownFrame):
             decode_up(text)
 
+    def test_a_fresh_token_is_not_shown(self) -> None:
+        shown = decode_up('{"type":"token","token":"the-token-of-the-tests"}')
+        assert f"{shown} {shown!r}" == "FreshToken() FreshToken()"
+
     def test_members_that_are_not_known_are_read_over(self) -> None:
         assert decode_up('{"later":[1],"type":"ack","id":"1-0"}') == Ack("1-0")
 

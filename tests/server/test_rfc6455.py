@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -189,6 +190,35 @@ class TestAnyFrames:
         rig.clock.advance(50)  # whoever does not answer the ping is let go, in the middle of a frame as well
         assert page.pipe.closed
         rig.hub.close(0)
+
+
+def answered(data: bytes, cuts: list[int]) -> tuple[bytes, bool]:
+    """What a page is answered to frames that come in pieces, and whether its connection then ends."""
+    rig = Rig()
+    page = rig.page("ann")
+    for start, end in pairwise([0, *sorted(cuts), len(data)]):
+        if start < end and not page.pipe.closed:
+            page.pipe.feed(data[start:end])
+    rig.clock.turn()
+    out, over = page.pipe.take(), page.pipe.ended or page.pipe.closed
+    rig.hub.close(0)
+    return out, over
+
+
+GOOD = [
+    frame(FIN_TEXT, ACK),
+    frame(PING, b"x" * 125),
+    frame(PONG),
+    frame(TEXT, ACK[:3]) + frame(PING, b"a") + frame(CONT) + frame(FIN_CONT, ACK[3:]),
+]
+
+
+class TestCutFrames:
+    @given(st.lists(st.sampled_from(GOOD), max_size=5), st.sampled_from(FRAMES), st.lists(st.integers(0, 400)))
+    def test_are_answered_as_those_that_come_at_once(self, good: list[bytes], last: bytes, cuts: list[int]) -> None:
+        """``last``: what comes behind the first one that ends a connection is not read alike."""
+        data = b"".join([*good, last])
+        assert answered(data, [cut for cut in cuts if cut < len(data)]) == answered(data, [])
 
 
 SIGNER = TokenSigner(["the-token-secret-of-the-tests"])

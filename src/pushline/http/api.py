@@ -71,7 +71,7 @@ class Api:
         self._check_message(data)
         if self._limited:
             self._keys.spend(key_shown, 1)
-        key = _key_of(request.idempotency_key) if request.idempotency_key else None
+        key = None if request.idempotency_key is None else _key_of(request.idempotency_key)
         if "wait" in parameters:
             seconds = _wait_of(parameters["wait"])
             waiting = _WaitedAnswer()

@@ -123,6 +123,7 @@ class _HubCollector(Collector):
             reason={
                 "request_timeout": away.timeouts,
                 "too_many_connections": away.connections_refused,
+                "too_many_of_client": now.connections_crowded,
                 "unauthorized": away.attempts_failed,
                 "too_many_attempts": away.attempts_limited,
                 "forbidden": away.forbidden,

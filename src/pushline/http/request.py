@@ -28,7 +28,8 @@ class Request:
     content_type: bytes = b""
     expect: bytes = b""
     host: bytes = b""
-    idempotency_key: bytes = b""
+    idempotency_key: bytes | None = None
+    """None when there is none: an empty one is a fault of the program."""
     if_none_match: bytes = b""
     last_event_id: bytes = b""
     origin: bytes = b""

@@ -68,6 +68,9 @@ class FreshToken(_Frame, frozen=True, tag="token"):
 
     token: str
 
+    def __repr__(self) -> str:
+        return "FreshToken()"  # a traceback or a log line may show it (G9)
+
 
 Down = Open | Gap | Ping | Expiring | TokenAccepted
 Up = Ack | Leave | FreshToken

@@ -50,7 +50,7 @@ async def _serve(
             store=store,
             api_keys=api_key.values,
             token_secrets=secret.values,
-            webhook_secrets=webhook.values if webhook is not None else (),
+            webhook_secrets=_values(webhook),
         )
 
         def signalled() -> None:
@@ -63,12 +63,13 @@ async def _serve(
 
         def renew() -> None:
             try:
-                keys, secrets, _ = _secrets(settings, make=False)
-                server.renew(keys.values, secrets.values)
+                keys, secrets, webhooks = _secrets(settings, make=False)
+                server.renew(keys.values, secrets.values, _values(webhooks))
             except ConfigurationError as error:
                 log.error("the secrets stay as they were", extra={"reason": str(error)})
             else:
-                log.info("secrets read again", extra={"api_keys": len(keys.values), "secrets": len(secrets.values)})
+                counts = {"api_keys": len(keys.values), "secrets": len(secrets.values)}
+                log.info("secrets read again", extra=counts | {"webhook_secrets": len(_values(webhooks))})
 
         loop.add_signal_handler(signal.SIGHUP, renew)
         async with server:
@@ -89,6 +90,10 @@ def _secrets(settings: Settings, *, make: bool) -> tuple[Loaded, Loaded, Loaded 
         load(TOKEN_SECRET, os.environ, settings.data_dir, make=make),
         load(WEBHOOK_SECRET, os.environ, settings.data_dir, make=make) if settings.presence_url else None,
     )
+
+
+def _values(secret: Loaded | None) -> tuple[str, ...]:
+    return () if secret is None else secret.values
 
 
 def store_options(settings: Settings) -> StoreOptions:

@@ -149,13 +149,16 @@ class Core:
             grace=settings.grace,
             random=random.random,
             connect_rate=settings.connect_rate,
+            max_per_client=settings.max_per_client,
             presence=bool(settings.presence_url or make_callbacks),
         )
         self._callbacks: Telling | None = None
+        self.webhooks: Callbacks | None = None
+        """Tells the application at ``--presence-url``."""
         if make_callbacks is not None:
             self._callbacks = make_callbacks(hub, clock)
         elif settings.presence_url:
-            self._callbacks = callbacks_to(settings, hub, clock, webhook_secrets)
+            self._callbacks = self.webhooks = callbacks_to(settings, hub, clock, webhook_secrets)
         self.keys = keys = ApiKeys(api_keys, clock.monotonic, send_rate=settings.send_rate, tally=self.tally)
         api = Api(hub, keys, max_message_bytes=settings.max_message_bytes)
         origins = Origins(settings.allowed_origins)
@@ -286,10 +289,13 @@ class Server:
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         return listener
 
-    def renew(self, api_keys: tuple[str, ...], token_secrets: tuple[str, ...]) -> None:
+    def renew(
+        self, api_keys: tuple[str, ...], token_secrets: tuple[str, ...], webhook_secrets: tuple[str, ...] = ()
+    ) -> None:
         """Go on with other secrets, and with the certificate as its files have it now (R3). No connection ends.
 
-        Raises :class:`ConfigurationError` when one of them is no good; then everything stays as it was.
+        ``webhook_secrets`` are wanted where there is a ``--presence-url``. Raises :class:`ConfigurationError` when one
+        of them is no good; then everything stays as it was.
         """
         core = self._core
         ApiKeys(api_keys)
@@ -297,6 +303,8 @@ class Server:
             self._tls.reload()
         core.keys.replace(api_keys)
         core.signer.renew(token_secrets)
+        if core.webhooks is not None:
+            core.webhooks.renew(webhook_secrets)
 
     async def __aexit__(self, *exception: object) -> None:
         """Drain (G11): ask every page to come back, see them out, then answer the last requests and end."""

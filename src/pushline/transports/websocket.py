@@ -157,6 +157,8 @@ class WebSocketTransport(Stream):
             reader = self._reader = _reader()
             self._unread = 0
         reader.receive_data(data)
+        if reader.state is State.OPEN:
+            self._send(reader)  # pongs, ahead of what the message brings about that they came in the middle of
         self._unread += len(data)
         for frame in reader.events_received():
             assert isinstance(frame, Frame)  # noqa: S101 - a reader of frames has no other events
