@@ -26,8 +26,10 @@ from functools import partial
 from typing import Any
 
 from pushline.admission import Crowd
+from pushline.client import requests, sends
 from pushline.client.aio import AsyncClient
 from pushline.client.requests import ApiRequest, ApiResponse
+from pushline.client.results import SendResult
 from pushline.clock import Clock, LoopClock
 from pushline.errors import ConfigurationError
 from pushline.http.request import HEADERS, Request
@@ -175,6 +177,9 @@ class Pushline(AsyncClient):
         return f"Pushline(store={self._settings.store!r}, running={self._running is not None})"
 
     # -- the application: what AsyncClient asks by HTTP is asked in process ------------------------------------
+
+    async def _send(self, send: sends.Send) -> SendResult:
+        return requests.parse_sent(await self._ask(requests.send(send)))  # the hub itself gathers for a turn
 
     async def _ask(self, asked: ApiRequest) -> ApiResponse:
         running = self._running
