@@ -46,14 +46,26 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def needed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheels of what it depends on, and of what builds it: they are fetched once for all."""
+    folder = tmp_path_factory.mktemp("needed")
+    (wheel,) = built.glob("*.whl")
+    python = (sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check")
+    run(*python, "--wheel-dir", str(folder), str(wheel), "hatchling>=1.27", folder=folder)
+    return folder
+
+
 @pytest.fixture(scope="module", params=["whl", "tar.gz"])
-def installed(request: pytest.FixtureRequest, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(
+    request: pytest.FixtureRequest, built: Path, needed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The commands of an environment in which one of them was installed."""
     folder = tmp_path_factory.mktemp("environment")
     (file,) = built.glob(f"*.{request.param}")
     run(sys.executable, "-m", "venv", str(folder / "venv"), folder=folder)
     python = str(folder / "venv/bin/python")
-    options = ("--quiet", "--no-compile", "--disable-pip-version-check")
+    options = ("--quiet", "--no-compile", "--disable-pip-version-check", "--no-index", "--find-links", str(needed))
     run(python, "-m", "pip", "install", *options, str(file), folder=folder, PUSHLINE_COMPILE="0")
     return folder / "venv/bin"
 
