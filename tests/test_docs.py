@@ -449,6 +449,19 @@ class TestHowTo:
         exec(blocks(read("docs/how-to/test-an-application.md"), "python")[0], names)  # noqa: S102 - as above
         names["test_a_move_is_told_to_the_other_player"]()
 
+    def test_a_web_application_sends_in_batches(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        names: dict[str, Any] = {}
+        exec("\n".join(blocks(read("docs/how-to/send-from-a-web-application.md"), "python")), names)  # noqa: S102 - as above
+        game = {"id": 7, "turn": 2}
+        with sending_to(server, monkeypatch) as world:
+            token = channel.create_channel("ann")
+            for _ in range(2):  # it may repeat its own work
+                assert names["try_to_tell"](game, ["ann", "bob"]) == ["bob"]
+            assert [data for data in Page(server, token).messages if data] == ['{"id":7,"turn":2}']
+            world.down = True
+            assert names["try_to_tell"](game, ["ann", "bob"]) == ["ann", "bob"]
+            assert callable(names["lifespan"])
+
     def test_what_nobody_has_taken_is_told_by_mail(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         programs = blocks(read("docs/how-to/know-that-it-arrived.md"), "python")
         mails: list[str] = []
