@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, Unpack
 from urllib.parse import urlencode
 
@@ -18,6 +19,13 @@ from pushline.client.sends import SendOptions
 from .waiting import PATIENCE_SECONDS
 
 T = TypeVar("T")
+
+
+def run_apart(coroutine: Coroutine[Any, Any, T], run: Callable[..., Any] = asyncio.run) -> T:
+    """Run in a thread, with an event loop of its own: the test's own may belong to a browser."""
+    with ThreadPoolExecutor(1) as thread:
+        result: T = thread.submit(run, coroutine).result(PATIENCE_SECONDS)
+        return result
 
 
 class AsyncDoor:

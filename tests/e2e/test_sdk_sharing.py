@@ -19,7 +19,7 @@ import uvloop
 from pushline import AsyncClient, Client
 from pushline.errors import Unreachable
 
-from .doors import AsyncDoor, receive
+from .doors import AsyncDoor, receive, run_apart
 from .processes import PushlineProcess, clean_environment, free_port
 from .proxy import Proxy
 from .test_safety import make_certificate, trusting
@@ -133,7 +133,7 @@ class TestEventLoops:
                 return (await client.send_message("loops", message)).status
 
         shared_pushline.client.create_channel("loops")
-        assert [asyncio.run(send("hello")) for _ in range(3)] == ["queued"] * 3
+        assert [run_apart(send("hello")) for _ in range(3)] == ["queued"] * 3
 
     def test_work_at_the_same_time(self, shared_pushline: PushlineProcess) -> None:
         client = AsyncClient(shared_pushline.url, shared_pushline.api_key)
@@ -163,7 +163,7 @@ class TestEventLoops:
                 with pytest.raises(Unreachable, match="Connection refused"):
                     await nowhere.send_message("uvloop", "6")
 
-        uvloop.run(send())
+        run_apart(send(), uvloop.run)
         assert receive(shared_pushline.url, token, 6)[1] == [b"0", b"1", b"2", b"3", b"4", b"5"]
 
 
