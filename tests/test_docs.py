@@ -325,8 +325,8 @@ class TestCommands:
         assert set(re.findall(r"PUSHLINE_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))) <= known
 
 
-FLAGS_OF_OTHERS = {"--data-binary", "--fail-with-body"}
-"""Options of curl that pages talk about."""
+FLAGS_OF_OTHERS = {"--data-binary", "--fail-with-body", "--preload"}
+"""Options of curl and gunicorn that pages talk about."""
 
 
 class TestPython:
@@ -340,6 +340,7 @@ class TestPython:
         names = channel.__all__ if home is channel else [name for name in vars(home) if name[0] != "_"]
         signatures = {f"{name}{shape(getattr(home, name))}" for name in names}
         headings -= {f"pushline.presence.parse{shape(parse)}"}
+        headings -= {"batch()"} if home is AsyncClient else set()
         assert signatures == headings - ({"close()"} if home is channel else set())
 
     @pytest.mark.parametrize("home", [Client, AsyncClient])
@@ -498,6 +499,19 @@ class TestHowTo:
         with pytest.raises(AssertionError) as raised:
             pushline_server.assert_delivered("bob", {"player": "ann", "took": 4})
         assert shown == f"AssertionError: {raised.value}\n"
+
+    def test_a_web_application_sends_in_batches(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        names: dict[str, Any] = {}
+        exec("\n".join(blocks(read("docs/how-to/send-from-a-web-application.md"), "python")), names)  # noqa: S102 - as above
+        game = {"id": 7, "turn": 2}
+        with sending_to(server, monkeypatch) as world:
+            token = channel.create_channel("ann")
+            for _ in range(2):  # it may repeat its own work
+                assert names["try_to_tell"](game, ["ann", "bob"]) == ["bob"]
+            assert [data for data in Page(server, token).messages if data] == ['{"id":7,"turn":2}']
+            world.down = True
+            assert names["try_to_tell"](game, ["ann", "bob"]) == ["ann", "bob"]
+            assert callable(names["lifespan"])
 
     def test_what_nobody_has_taken_is_told_by_mail(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         programs = blocks(read("docs/how-to/know-that-it-arrived.md"), "python")

@@ -25,13 +25,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pushline.admission import Crowd
+from pushline.client import requests, sends
 from pushline.client.aio import AsyncClient
 from pushline.client.requests import ApiRequest, ApiResponse
+from pushline.client.results import SendResult
 from pushline.clock import Clock, LoopClock
 from pushline.errors import ConfigurationError
-from pushline.http.request import HEADERS, Request
+from pushline.http.request import HEADERS, MOUNTED_API, Request
 from pushline.hub import Hub
-from pushline.server.asgi import API, AsgiFront
+from pushline.server.asgi import AsgiFront
 from pushline.server.asgi_wire import Program, Receive, Scope, Send
 from pushline.server.mounted import Mounted
 from pushline.server.mounted_presence import ProgramCallbacks, ProgramPoster
@@ -128,7 +130,7 @@ class Pushline(AsyncClient):
             webhook_secrets=webhook_secrets,
             clock=LoopClock(loop),
             make_callbacks=self._callbacks if self._presence else None,
-            prefix=API.decode(),
+            prefix=MOUNTED_API,
         )
         front = AsgiFront(core, Crowd(settings.max_connections, settings.max_per_address))
         running = _Running(loop, own_key, core, front, asyncio.Event())
@@ -178,6 +180,9 @@ class Pushline(AsyncClient):
         return f"Pushline(store={self._settings.store!r}, running={self._running is not None})"
 
     # -- the application: what AsyncClient asks by HTTP is asked in process ------------------------------------
+
+    async def _send(self, send: sends.Send) -> SendResult:
+        return requests.parse_sent(await self._ask(requests.send(send)))  # the hub itself gathers for a turn
 
     async def _ask(self, asked: ApiRequest) -> ApiResponse:
         running = self._running

@@ -18,12 +18,15 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Unpack
 
-from pushline.client.requests import Item, SendOptions
+from pushline.client.batch import Batch
+from pushline.client.requests import Item
 from pushline.client.results import CallbackList, ClientList, ClientState, SendResult, TargetResult
+from pushline.client.sends import SendOptions
 from pushline.client.sync import Client
 from pushline.messages import DEFAULT_DURATION_MINUTES
 
 __all__ = [
+    "batch",
     "create_channel",
     "disconnect",
     "get_client",
@@ -57,6 +60,11 @@ def send_json(client_id: str, value: object, **options: Unpack[SendOptions]) -> 
 def send_many(items: Iterable[Item]) -> list[TargetResult]:
     """Send several messages at once: see :meth:`pushline.Client.send_many`."""
     return _client().send_many(items)
+
+
+def batch() -> Batch:
+    """Collect messages in a block, and send them at its end: see :meth:`pushline.Client.batch`."""
+    return _client().batch()
 
 
 def get_client(client_id: str) -> ClientState:

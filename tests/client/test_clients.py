@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import aiohttp
 import pytest
-import urllib3
-from aiohttp.client_reqrep import ConnectionKey
-from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
 
 import pushline
 from pushline import channel
+from pushline.client.aio_connections import LoopConnections
+from pushline.client.connections import Unconnected
+from pushline.client.requests import ApiRequest, ApiResponse
 from pushline.client.results import ClientList, Connection, ListedClient
 from pushline.client.retry import PAUSES
+from pushline.client.wire import BadAnswer
 from pushline.errors import ConfigurationError, RequestRefused, Unreachable
 
 URL = "http://push.example:8080/base"
@@ -56,7 +56,6 @@ CALLBACKS = {
 }
 
 Outcome = Exception | tuple[int, object]
-Seen = tuple[str, str, dict[str, str], bytes]
 
 
 class FarEnd:
@@ -64,85 +63,60 @@ class FarEnd:
 
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
-        self.seen: list[Seen] = []
-        self.timeouts: list[float | None] = []
+        self.seen: list[ApiRequest] = []
+        self.timeouts: list[float] = []
 
-    def play(self, *request: *Seen, timeout: float | None) -> tuple[int, bytes]:
+    def play(self, request: ApiRequest, timeout: float) -> ApiResponse:
         self.seen.append(request)
         self.timeouts.append(timeout)
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
         status, body = outcome
-        return status, json.dumps(body).encode()
+        return ApiResponse(status, {"content-type": "application/json"}, json.dumps(body).encode())
 
 
 class Driver(Protocol):
-    """One of the clients, with the errors that its HTTP library raises."""
+    """One of the clients, on connections that reach the far end."""
 
     far_end: FarEnd
-    unconnected: Exception
-    broken: Exception
-    late: Exception
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any: ...
 
 
 class SyncDriver:
-    unconnected = NewConnectionError(urllib3.connection.HTTPConnection("push.example"), "Connection refused")
-    broken = ProtocolError("Connection aborted.", ConnectionResetError(104, os.strerror(104)))
-    late = ReadTimeoutError(urllib3.HTTPConnectionPool("push.example"), "/", "no answer in time")
-
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.far_end = FarEnd()
         self.client = pushline.Client(URL, KEY)
-        monkeypatch.setattr(self.client, "_pool", self)
+        monkeypatch.setattr(self.client._connections, "exchange", self.far_end.play)
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         return getattr(self.client, method)(*arguments, **options)
 
-    def urlopen(
-        self, method: str, url: str, *, body: bytes, headers: dict[str, str], timeout: float, **options: Any
-    ) -> urllib3.HTTPResponse:
-        assert options == {"retries": False, "redirect": False}
-        status, answer = self.far_end.play(method, url, headers, body, timeout=timeout)
-        return urllib3.HTTPResponse(answer, {"Content-Type": "application/json"}, status)
-
 
 class AsyncDriver:
-    unconnected = aiohttp.ClientConnectorError(
-        ConnectionKey("push.example", 8080, False, True, None, None, None), OSError(111, os.strerror(111))
-    )
-    broken = aiohttp.ClientOSError(104, os.strerror(104))
-    late = TimeoutError()
-
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.far_end = FarEnd()
+        self.far_end = far_end = FarEnd()
         self.client = pushline.AsyncClient(URL, KEY)
-        monkeypatch.setattr(self.client, "_open_session", lambda: self)
+
+        async def exchange(connections: LoopConnections, request: ApiRequest, seconds: float) -> ApiResponse:
+            return far_end.play(request, seconds)
+
+        monkeypatch.setattr(LoopConnections, "exchange", exchange)
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         calling: Coroutine[Any, Any, Any] = getattr(self.client, method)(*arguments, **options)
         return asyncio.run(calling)
 
-    @asynccontextmanager
-    async def request(
-        self,
-        method: str,
-        url: object,
-        *,
-        data: bytes,
-        headers: dict[str, str],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - so it is called
-        allow_redirects: bool,
-    ) -> Any:
-        assert not allow_redirects
-        self.status, self.answer = self.far_end.play(method, str(url), headers, data, timeout=timeout.total)
-        self.headers = {"Content-Type": "application/json"}
-        yield self
 
-    async def read(self) -> bytes:
-        return self.answer
+def failure(kind: str) -> Exception:
+    """What the connections of either client raise."""
+    if kind == "unconnected":
+        error: Exception = Unconnected()
+        error.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        return error
+    broken = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+    return {"broken": broken, "late": TimeoutError(), "cut": BadAnswer("the server closed the connection")}[kind]
 
 
 @pytest.fixture(params=[SyncDriver, AsyncDriver])
@@ -168,27 +142,27 @@ class TestCalls:
     def test_create_channel_returns_the_token(self, driver: Driver) -> None:
         driver.far_end.outcomes = [(201, {"client_id": "ann", "token": "abc", "expires_at": "…"})]
         assert driver.call("create_channel", "ann", duration_minutes=5, policy="share") == "abc"
-        method, url, _, body = driver.far_end.seen[0]
-        assert (method, url) == ("POST", f"{URL}/v1/channels")
-        assert json.loads(body) == {"client_id": "ann", "duration_minutes": 5, "policy": "share"}
+        (request,) = driver.far_end.seen
+        assert (request.method, request.target) == ("POST", "/v1/channels")
+        assert json.loads(request.body) == {"client_id": "ann", "duration_minutes": 5, "policy": "share"}
 
     def test_create_channel_asks_for_two_hours_by_default(self, driver: Driver) -> None:
         driver.far_end.outcomes = [(201, {"token": "abc"})]
         driver.call("create_channel", "ann")
-        assert json.loads(driver.far_end.seen[0][3]) == {"client_id": "ann", "duration_minutes": 120}
+        assert json.loads(driver.far_end.seen[0].body) == {"client_id": "ann", "duration_minutes": 120}
 
     def test_send_message_says_what_became_of_it(self, driver: Driver) -> None:
         driver.far_end.outcomes = [SENT]
         sent = driver.call("send_message", "room/ann", "hello", idempotency_key="k", ttl=60)
         assert sent == pushline.SendResult("1-0", "sent")
-        method, url, headers, body = driver.far_end.seen[0]
-        assert (method, url) == ("POST", f"{URL}/v1/clients/-/messages?client_id=room%2Fann&ttl=60")
-        assert (headers["Idempotency-Key"], body) == ("k", b"hello")
+        (request,) = driver.far_end.seen
+        assert (request.method, request.target) == ("POST", "/v1/clients/-/messages?client_id=room%2Fann&ttl=60")
+        assert (request.headers["Idempotency-Key"], request.body) == ("k", b"hello")
 
     def test_send_json_sends_the_value(self, driver: Driver) -> None:
         driver.far_end.outcomes = [SENT]
         driver.call("send_json", "ann", {"n": 1})
-        assert driver.far_end.seen[0][3] == b'{"n":1}'
+        assert driver.far_end.seen[0].body == b'{"n":1}'
 
     def test_send_many_returns_a_result_for_each_target(self, driver: Driver) -> None:
         driver.far_end.outcomes = [(200, {"results": [{"to": "ann", "id": "1-0", "status": "sent"}]})]
@@ -199,7 +173,7 @@ class TestCalls:
     def test_a_send_may_wait_until_a_page_has_acknowledged_it(self, driver: Driver, method: str) -> None:
         driver.far_end.outcomes = [(200, {"id": "1-0", "status": "delivered"})]
         assert driver.call(method, "ann", "hello", wait=12.5) == pushline.SendResult("1-0", "delivered")
-        assert driver.far_end.seen[0][1] == f"{URL}/v1/clients/-/messages?client_id=ann&wait=12.5"
+        assert driver.far_end.seen[0].target == "/v1/clients/-/messages?client_id=ann&wait=12.5"
 
     def test_a_call_has_the_time_that_it_waits_on_purpose_besides_its_own(self, driver: Driver) -> None:
         driver.far_end.outcomes = [SENT, SENT, (200, STATE)]
@@ -219,8 +193,8 @@ class TestCalls:
             acknowledged="1-0",
             expires_at=datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC),
         )
-        method, url, _, body = driver.far_end.seen[0]
-        assert (method, url, body) == ("GET", f"{URL}/v1/clients/-?client_id=room%2Fann", b"")
+        (request,) = driver.far_end.seen
+        assert (request.method, request.target, request.body) == ("GET", "/v1/clients/-?client_id=room%2Fann", b"")
 
     def test_the_others_return_what_they_say(self, driver: Driver) -> None:
         listed = {
@@ -235,7 +209,7 @@ class TestCalls:
         kept = driver.call("list_callbacks", after="4", limit=2)
         assert (kept.waiting, kept.no_handler, kept.callbacks[0].error) == (1, ["disconnected"], "status 500")
         assert driver.call("retry_callbacks") == 3
-        assert [(method, url.removeprefix(URL)) for method, url, _, _ in driver.far_end.seen] == [
+        assert [(request.method, request.target) for request in driver.far_end.seen] == [
             ("GET", "/v1/clients?prefix=a&after=&limit=100&connected=true"),
             ("POST", "/v1/clients/-/disconnect?client_id=ann"),
             ("DELETE", "/v1/clients/-?client_id=ann"),
@@ -257,56 +231,48 @@ class TestCalls:
 
 
 class TestTries:
-    @pytest.mark.parametrize("failure", ["unconnected", "broken", "late"])
-    def test_a_send_with_a_key_is_repeated(self, driver: Driver, pauses: list[float], failure: str) -> None:
-        driver.far_end.outcomes = [getattr(driver, failure), getattr(driver, failure), SENT]
+    @pytest.mark.parametrize("kind", ["unconnected", "broken", "late", "cut"])
+    def test_a_send_with_a_key_is_repeated(self, driver: Driver, pauses: list[float], kind: str) -> None:
+        driver.far_end.outcomes = [failure(kind), failure(kind), SENT]
         assert driver.call("send_message", "ann", "hello", idempotency_key="k").id == "1-0"
         first, second, third = driver.far_end.seen
         assert first == second == third
         assert tuple(pauses) == PAUSES
 
     def test_a_look_up_is_repeated(self, driver: Driver, pauses: list[float]) -> None:
-        driver.far_end.outcomes = [driver.broken, driver.late, (200, STATE)]
+        driver.far_end.outcomes = [failure("broken"), failure("late"), (200, STATE)]
         assert driver.call("get_client", "ann").queued == 2
         assert tuple(pauses) == PAUSES
 
     def test_a_send_with_a_key_is_given_up_in_the_end(self, driver: Driver, pauses: list[float]) -> None:
-        driver.far_end.outcomes = [driver.broken] * 3
+        driver.far_end.outcomes = [failure("broken") for _ in range(3)]
         with pytest.raises(Unreachable, match="could not be reached: Connection reset by peer"):
             driver.call("send_message", "ann", "hello", idempotency_key="k")
 
     @pytest.mark.parametrize(
-        ("failure", "reason"), [("broken", "Connection reset by peer"), ("late", "no answer in time")]
+        ("kind", "reason"),
+        [
+            ("broken", "Connection reset by peer"),
+            ("late", "no answer in time"),
+            ("cut", "the server closed the connection"),
+        ],
     )
     @pytest.mark.parametrize("call", [("create_channel", "ann"), ("send_message", "ann", "hello")])
     def test_nothing_else_is_sent_twice(
-        self, driver: Driver, pauses: list[float], failure: str, reason: str, call: tuple[str, ...]
+        self, driver: Driver, pauses: list[float], kind: str, reason: str, call: tuple[str, ...]
     ) -> None:
-        driver.far_end.outcomes = [getattr(driver, failure)]
+        driver.far_end.outcomes = [failure(kind)]
         with pytest.raises(Unreachable, match=reason):
             driver.call(*call)
         assert pauses == []
 
     def test_what_found_nobody_is_tried_again(self, driver: Driver, pauses: list[float]) -> None:
-        driver.far_end.outcomes = [driver.unconnected, SENT]
+        driver.far_end.outcomes = [failure("unconnected"), SENT]
         assert driver.call("send_message", "ann", "hello").status == "sent"
         assert pauses == [PAUSES[0]]
 
 
 class TestTheKey:
-    def test_goes_with_every_request(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        driver = SyncDriver(monkeypatch)
-        driver.far_end.outcomes = [SENT]
-        driver.call("send_message", "ann", "hello")
-        assert driver.far_end.seen[0][2]["Authorization"] == f"Bearer {KEY}"
-
-    def test_goes_with_every_request_of_a_session(self) -> None:
-        async def session_headers() -> str | None:
-            async with pushline.AsyncClient(URL, KEY)._open_session() as session:
-                return session.headers.get("Authorization")
-
-        assert asyncio.run(session_headers()) == f"Bearer {KEY}"
-
     @pytest.mark.parametrize("client", [pushline.Client, pushline.AsyncClient])
     def test_is_in_no_text(self, client: type[pushline.Client] | type[pushline.AsyncClient]) -> None:
         assert repr(client(URL, KEY)) == f"{client.__name__}(url='{URL}')"
@@ -319,48 +285,6 @@ class TestTheKey:
         monkeypatch.delenv("PUSHLINE_API_KEY_FILE", raising=False)
         with pytest.raises(ConfigurationError, match=r"^There is no API key"):
             client()
-
-
-class TestLifetimes:
-    def test_a_closed_client_can_be_used_again(self) -> None:
-        with pushline.Client(URL, KEY) as client:
-            pool = client._connections()
-        assert len(pool.pools) == 0
-        assert client._connections() is pool
-
-    def test_a_fork_opens_its_own_connections(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        client = pushline.Client(URL, KEY)
-        of_parent = client._connections()
-        monkeypatch.setattr(os, "getpid", lambda: -1)
-        of_child = client._connections()
-        assert of_child is not of_parent
-        assert client._connections() is of_child
-
-    def test_a_session_lives_from_the_first_call_until_the_end_of_the_block(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        opened: list[aiohttp.ClientSession] = []
-        open_session = pushline.AsyncClient._open_session
-
-        def remember(client: pushline.AsyncClient) -> aiohttp.ClientSession:
-            opened.append(open_session(client))
-            return opened[-1]
-
-        def fail(*_: Any, **__: Any) -> Any:
-            raise AsyncDriver.broken
-
-        async def block() -> None:
-            async with pushline.AsyncClient(URL, KEY) as client:
-                for _ in range(2):
-                    with pytest.raises(Unreachable):
-                        await client.send_message("ann", "hello")
-                assert [session.closed for session in opened] == [False]
-            assert [session.closed for session in opened] == [True]
-            await client.close()
-
-        monkeypatch.setattr(pushline.AsyncClient, "_open_session", remember)
-        monkeypatch.setattr(aiohttp.ClientSession, "request", fail)
-        asyncio.run(block())
 
 
 class TestTheModule:
@@ -391,6 +315,7 @@ class TestTheModule:
             (lambda: channel.create_channel("ann", 5, policy="share"), (201, {"token": "abc"}), "abc"),
             (lambda: channel.send_message("ann", "hello", ttl=5), SENT, pushline.SendResult("1-0", "sent")),
             (lambda: channel.send_json("ann", [1], idempotency_key="k"), SENT, pushline.SendResult("1-0", "sent")),
+            (lambda: channel.batch().results, (200, {"results": []}), []),
             (lambda: channel.send_many([{"to": "ann", "json": 1}]), (200, {"results": []}), []),
             (lambda: channel.send_message("ann", "hello", wait=5), SENT, pushline.SendResult("1-0", "sent")),
             (lambda: channel.get_client("ann").connections[0].transport, (200, STATE), "sse"),

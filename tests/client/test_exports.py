@@ -30,6 +30,7 @@ def test_the_package_offers_these_names() -> None:
 
 def test_the_channel_module_offers_these_functions() -> None:
     assert channel.__all__ == [
+        "batch",
         "create_channel",
         "disconnect",
         "get_client",
@@ -61,8 +62,11 @@ def test_an_unknown_name_is_refused_as_python_does() -> None:
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import pushline", ["urllib3", "aiohttp", "msgspec", "uvloop", "apsw", "asyncio"]),
-        ("from pushline import channel, Client, SendResult", ["aiohttp", "uvloop", "apsw", "pushline.server"]),
+        ("import pushline", ["httptools", "aiohttp", "msgspec", "uvloop", "apsw", "asyncio", "ssl"]),
+        (
+            "from pushline import channel, Client, SendResult",
+            ["aiohttp", "asyncio", "uvloop", "apsw", "pushline.server"],
+        ),
     ],
 )
 def test_an_import_loads_only_what_it_needs(statement: str, absent: list[str]) -> None:

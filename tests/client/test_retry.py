@@ -7,13 +7,13 @@ import socket
 
 import pytest
 
-from pushline.client import requests
+from pushline.client import requests, sends
 from pushline.client.retry import PAUSES, Tries
 from pushline.errors import Unreachable
 
 URL = "http://127.0.0.1:8080"
-KEYED = requests.send_message("ann", "hello", idempotency_key="k")
-KEYLESS = requests.send_message("ann", "hello")
+KEYED = requests.send(sends.of_text("ann", "hello", idempotency_key="k"))
+KEYLESS = requests.send(sends.of_text("ann", "hello"))
 REFUSED = ConnectionRefusedError(111, os.strerror(111))
 
 

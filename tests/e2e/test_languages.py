@@ -20,9 +20,9 @@ from typing import Any, Final
 import pytest
 from tests.test_docs import blocks
 
+from .doors import receive
 from .go import CHANNEL, go
 from .processes import PushlineProcess, clean_environment
-from .test_sdk import receive
 
 pytestmark = pytest.mark.e2e
 

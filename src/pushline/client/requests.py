@@ -5,22 +5,21 @@ No I/O happens here. The clients add the API key, move the bytes, and share ever
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Required, TypedDict, TypeVar, Unpack
-from urllib.parse import quote, urlencode
+from typing import Any, Final, Required, TypedDict, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
 from pushline.client.results import CallbackList, ClientList, ClientState, SendResult, TargetResult
+from pushline.client.sends import Part, Send
 from pushline.errors import RequestRefused
+from pushline.protocol.codes import PROBLEMS
 
 # The client id travels in the query: proxies decode `%2F` in a path, and URL libraries fold `.` and `..` there.
 _CLIENT: Final = "/v1/clients/-"
-_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
 _JSON: Final = "application/json"
-_TEXT: Final = "text/plain; charset=utf-8"
 
 T = TypeVar("T")
 
@@ -46,7 +45,8 @@ class ApiRequest:
         """Path and query, percent-encoded."""
         if not self.query:
             return self.path
-        return f"{self.path}?{urlencode(self.query, safe='', quote_via=quote)}"
+        query = [f"{name}={quote(value, safe='')}" for name, value in self.query.items()]
+        return f"{self.path}?{'&'.join(query)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +72,6 @@ class Item(TypedDict, total=False):
     ttl: float
 
 
-class SendOptions(TypedDict, total=False):
-    """How one message is sent.
-
-    A send that is repeated with the same ``idempotency_key`` takes effect once. ``ttl`` is the seconds for which the
-    message is kept for a page that is away. With ``wait`` the answer waits, for so many seconds at most (30 or less),
-    until a page has acknowledged the message: its status is then ``"delivered"``.
-    """
-
-    idempotency_key: str | None
-    ttl: float | None
-    wait: float | None
-
-
 def create_channel(client_id: str, duration_minutes: int, policy: str | None) -> ApiRequest:
     """Ask for a token (contract, A1)."""
     channel: dict[str, object] = {"client_id": client_id, "duration_minutes": duration_minutes}
@@ -93,15 +80,19 @@ def create_channel(client_id: str, duration_minutes: int, policy: str | None) ->
     return ApiRequest("POST", "/v1/channels", headers={"Content-Type": _JSON}, body=msgspec.json.encode(channel))
 
 
-def send_message(client_id: str, message: str | bytes, **options: Unpack[SendOptions]) -> ApiRequest:
-    """Send a text (contract, A2)."""
-    body = message.encode() if isinstance(message, str) else message
-    return _send(client_id, body, _TEXT, **options)
-
-
-def send_json(client_id: str, value: object, **options: Unpack[SendOptions]) -> ApiRequest:
-    """Send a value as compact JSON (contract, A2)."""
-    return _send(client_id, msgspec.json.encode(value), _JSON, **options)
+def send(message: Send) -> ApiRequest:
+    """Send a message by itself (contract, A2)."""
+    query = {"client_id": message.client_id}
+    headers = {"Content-Type": message.content_type}
+    if message.ttl is not None:
+        query["ttl"] = str(message.ttl)
+    if message.wait is not None:
+        query["wait"] = str(message.wait)
+    if message.key is not None:
+        headers["Idempotency-Key"] = message.key
+    repeatable = message.key is not None
+    path = f"{_CLIENT}/messages"
+    return ApiRequest("POST", path, query, headers, message.data, repeatable=repeatable, wait=message.wait or 0.0)
 
 
 def get_client(client_id: str) -> ApiRequest:
@@ -150,6 +141,12 @@ def send_many(items: Iterable[Item]) -> ApiRequest:
     )
 
 
+def send_part(part: Part) -> ApiRequest:
+    """Send a part of a batch (contract, A3)."""
+    body = b'{"messages":[%b]}' % b",".join(part.items)
+    return ApiRequest("POST", "/v1/messages", headers={"Content-Type": _JSON}, body=body, repeatable=part.repeatable)
+
+
 def parse_token(response: ApiResponse) -> str:
     """The token that ``create_channel`` asked for."""
     return _parse(response, _Channel).token
@@ -163,6 +160,25 @@ def parse_sent(response: ApiResponse) -> SendResult:
 def parse_sent_many(response: ApiResponse) -> list[TargetResult]:
     """What became of the messages of a batch: one result for each target, in the order of the targets."""
     return _parse(response, _Results).results
+
+
+def parse_part(response: ApiResponse, part: Part) -> list[TargetResult]:
+    """What became of the messages of a part, in their order."""
+    results = parse_sent_many(response)
+    if len(results) != len(part.items):
+        raise _unexpected(response)
+    return results
+
+
+def outcome_of(result: TargetResult) -> SendResult:
+    """What a send by itself would have returned, or raised: :class:`RequestRefused`."""
+    if result.status is not None:
+        return SendResult(result.id, result.status)
+    code, detail = result.code or "", result.detail or ""
+    problem = PROBLEMS.get(code)
+    if problem is None:  # of a later version
+        raise RequestRefused(400, code, "The message is refused", detail)
+    raise RequestRefused(problem.status, code, problem.title, detail)
 
 
 def parse_client(response: ApiResponse) -> ClientState:
@@ -213,29 +229,6 @@ class _Problem(msgspec.Struct):
     detail: str
 
 
-def _send(
-    client_id: str,
-    body: bytes,
-    content_type: str,
-    *,
-    idempotency_key: str | None = None,
-    ttl: float | None = None,
-    wait: float | None = None,
-) -> ApiRequest:
-    query = {"client_id": client_id}
-    headers = {"Content-Type": content_type}
-    if ttl is not None:
-        query["ttl"] = str(ttl)
-    if wait is not None:
-        query["wait"] = str(wait)
-    if idempotency_key is not None:
-        if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
-            raise ValueError("An idempotency key is 1 to 255 printable ASCII characters without spaces.")
-        headers["Idempotency-Key"] = idempotency_key
-    repeatable = idempotency_key is not None
-    return ApiRequest("POST", f"{_CLIENT}/messages", query, headers, body, repeatable=repeatable, wait=wait or 0.0)
-
-
 def _with_text(item: Item) -> Item:
     data = item.get("data")
     # The encoder would turn bytes into base64.
@@ -249,10 +242,13 @@ def _parse(response: ApiResponse, answer: type[T]) -> T:
             return msgspec.json.decode(response.body, type=answer)
         problem = msgspec.json.decode(response.body, type=_Problem)
     except msgspec.DecodeError:
-        raise RequestRefused(
-            response.status, "unexpected_answer", "The answer is not one of Pushline", _describe(response)
-        ) from None
+        raise _unexpected(response) from None
     raise RequestRefused(response.status, problem.code, problem.title, problem.detail)
+
+
+def _unexpected(response: ApiResponse) -> RequestRefused:
+    title = "The answer is not one of Pushline"
+    return RequestRefused(response.status, "unexpected_answer", title, _describe(response))
 
 
 def _describe(response: ApiResponse) -> str:

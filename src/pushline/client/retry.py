@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Final
 
 from pushline.client.requests import ApiRequest
@@ -11,7 +10,6 @@ from pushline.errors import Unreachable
 
 # Together half a second: what a restart of the server takes, and not what a user who waits notices.
 PAUSES: Final = (0.1, 0.4)
-_OBJECT: Final = re.compile(r"^<[^>]*>: ")
 
 
 class Tries:
@@ -49,7 +47,7 @@ def _reason(error: Exception) -> str:
         return str(error.strerror)
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    text = _OBJECT.sub("", " ".join(str(error).split()))  # urllib3 1.26 puts one before its words
+    text = " ".join(str(error).split())
     return text.rstrip(".") or type(error).__name__
 
 

@@ -1,23 +1,21 @@
-"""The client for programs without an event loop, over urllib3."""
+"""The client for programs without an event loop."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 from typing import Unpack
 
-import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError
-
-from pushline.client import here, requests
+from pushline.client import here, requests, sends
+from pushline.client.batch import Batch
+from pushline.client.connections import Connections, Unconnected
 from pushline.client.endpoint import Endpoint
-from pushline.client.requests import ApiRequest, ApiResponse, Item, SendOptions
+from pushline.client.requests import ApiRequest, ApiResponse, Item
 from pushline.client.results import CallbackList, ClientList, ClientState, SendResult, TargetResult
 from pushline.client.retry import Tries
+from pushline.client.sends import Send, SendOptions
+from pushline.client.wire import BadAnswer
 from pushline.messages import DEFAULT_DURATION_MINUTES
-
-_MAX_IDLE_CONNECTIONS = 16
 
 
 class Client:
@@ -35,7 +33,7 @@ class Client:
     def __init__(self, url: str | None = None, api_key: str | None = None, *, timeout: float = 10.0) -> None:
         self._endpoint = Endpoint.find(url, api_key)
         self._timeout = timeout
-        self._pool, self._owner = _open_pool(), os.getpid()
+        self._connections = Connections(self._endpoint)
 
     def create_channel(
         self, client_id: str, duration_minutes: int = DEFAULT_DURATION_MINUTES, *, policy: str | None = None
@@ -51,13 +49,13 @@ class Client:
     def send_message(self, client_id: str, message: str | bytes, **options: Unpack[SendOptions]) -> SendResult:
         """Send a text, or its UTF-8 bytes, to ``client_id`` (contract, A2).
 
-        Options are ``idempotency_key``, ``ttl`` and ``wait``: see :class:`~pushline.client.requests.SendOptions`.
+        Options are ``idempotency_key``, ``ttl`` and ``wait``: see :class:`~pushline.client.sends.SendOptions`.
         """
-        return requests.parse_sent(self._ask(requests.send_message(client_id, message, **options)))
+        return self._send(sends.of_text(client_id, message, **options))
 
     def send_json(self, client_id: str, value: object, **options: Unpack[SendOptions]) -> SendResult:
         """Send ``value`` as JSON, dataclasses and datetimes included; otherwise like :meth:`send_message`."""
-        return requests.parse_sent(self._ask(requests.send_json(client_id, value, **options)))
+        return self._send(sends.of_value(client_id, value, **options))
 
     def send_many(self, items: Iterable[Item]) -> list[TargetResult]:
         """Send several messages in one request (contract, A3).
@@ -67,6 +65,20 @@ class Client:
         results, of which there is one for each target, in order.
         """
         return requests.parse_sent_many(self._ask(requests.send_many(items)))
+
+    def batch(self) -> Batch:
+        """Collect messages in a block, and send them at its end with as few requests as possible (contract, A3).
+
+        ::
+
+            with client.batch() as batch:
+                batch.send_message("ann", "hello")
+                batch.send_json("bob", {"turn": "X"})
+            print(batch.results)
+
+        See :class:`~pushline.client.batch.Batch`.
+        """
+        return Batch(self._ask)
 
     def get_client(self, client_id: str) -> ClientState:
         """Look up the channel of ``client_id``: whether a page is connected, and what it has acknowledged (A4).
@@ -103,7 +115,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections. A later call opens new ones."""
-        self._connections().clear()
+        self._connections.close()
 
     def __enter__(self) -> Client:
         return self
@@ -114,36 +126,20 @@ class Client:
     def __repr__(self) -> str:
         return f"Client(url={self._endpoint.url!r})"
 
+    def _send(self, send: Send) -> SendResult:
+        return requests.parse_sent(self._ask(requests.send(send)))
+
     def _ask(self, request: ApiRequest) -> ApiResponse:
         tries = Tries(self._endpoint.url, request)
         while True:
             try:
                 return self._exchange(request)
-            except (HTTPError, TimeoutError) as error:
-                pause = tries.pause_after(error, sent=not isinstance(error, ConnectTimeoutError))
+            except (Unconnected, OSError, BadAnswer) as error:
+                pause = tries.pause_after(error, sent=not isinstance(error, Unconnected))
             time.sleep(pause)
 
     def _exchange(self, request: ApiRequest) -> ApiResponse:
         endpoint, seconds = self._endpoint, self._timeout + request.wait
         if (local := here.find(endpoint.url)) is not None:
             return local.ask_and_wait(request, endpoint.api_key, seconds)
-        answer = self._connections().urlopen(
-            request.method,
-            endpoint.url + request.target,
-            body=request.body,
-            headers={**endpoint.headers, **request.headers},
-            timeout=seconds,
-            retries=False,
-            redirect=False,
-        )
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        return ApiResponse(answer.status, headers, answer.data)
-
-    def _connections(self) -> urllib3.PoolManager:
-        if self._owner != os.getpid():  # a fork must not write into the connections of its parent
-            self._pool, self._owner = _open_pool(), os.getpid()
-        return self._pool
-
-
-def _open_pool() -> urllib3.PoolManager:
-    return urllib3.PoolManager(num_pools=1, maxsize=_MAX_IDLE_CONNECTIONS)
+        return self._connections.exchange(request, seconds)

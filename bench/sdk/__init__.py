@@ -1,0 +1,1 @@
+"""What a send costs the application's own process."""
