@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from pushline.client.aio import AsyncClient
+from pushline.client.aio_connections import LoopConnections
+from pushline.client.requests import ApiRequest, ApiResponse
 from pushline.client.sync import Client
 from pushline.errors import ConfigurationError, RequestRefused
 from pushline.hosting.host import Hosted, environment_of, listen, set_up_logs, start_message
@@ -117,14 +119,20 @@ class TestTheSdk:
         asyncio.run(play())
 
     def test_asks_by_http_when_it_is_over(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: list[object] = []
-        monkeypatch.setattr(AsyncClient, "_open_session", lambda client: asked.append(client))
+        asked: list[ApiRequest] = []
+
+        async def exchange(connections: LoopConnections, request: ApiRequest, seconds: float) -> ApiResponse:
+            asked.append(request)
+            return ApiResponse(404, {}, b"{}")
+
+        monkeypatch.setattr(LoopConnections, "exchange", exchange)
 
         async def play() -> None:
             async with self.hosted(settings):
                 pass
-            with pytest.raises(AttributeError):
-                await AsyncClient().create_channel("ann")
+            async with AsyncClient() as client:
+                with pytest.raises(RequestRefused):
+                    await client.create_channel("ann")
 
         asyncio.run(play())
         assert len(asked) == 1

@@ -23,6 +23,7 @@ from pushline.asgi import Pushline
 from pushline.client import here
 from pushline.errors import ConfigurationError
 from pushline.hosting.program import find, load
+from pushline.hosting.this_process import ThisProcess
 from pushline.http.request import MOUNTED_API
 from pushline.server.asgi_wire import Program
 from pushline.server.native import BACKLOG
@@ -57,7 +58,7 @@ class Hosted(Pushline):
         """See :class:`Pushline`."""
         await super().start()
         assert self._running is not None  # noqa: S101 - it has started
-        here.register(self._url, here.Here(partial(self._answer, self._running)))
+        here.register(self._url, ThisProcess(partial(self._answer, self._running)))
 
     async def stop(self) -> None:
         """See :class:`Pushline`."""
