@@ -26,32 +26,25 @@ from pushline.http.app import App
 from pushline.http.clients import Clients
 from pushline.http.keys import ApiKeys
 from pushline.http.operations import Operations
-from pushline.http.page import Origins
 from pushline.http.request import Request
-from pushline.hub import Hub, Outlet
+from pushline.hub import Outlet
 from pushline.messages import Policy
 from pushline.protocol.codes import DISCONNECTED, PROTOCOL_ERROR, TOO_MANY, TOO_SLOW
 from pushline.protocol.frames import Up, encode
-from pushline.protocol.tokens import TokenSigner
-from pushline.protocol.values import Close, Heartbeat
+from pushline.protocol.values import Close
 from pushline.server.asgi import AsgiFront
 from pushline.server.asgi_wire import Event, Receive, Scope, Send
 from pushline.server.mounted import path_within
-from pushline.stores.base import Retention
 from pushline.testing.clock import FakeClock
 from pushline.testing.pipe import MemoryPipe
-from pushline.testing.store import FillableStore
 from pushline.testing.transports import (
-    GRACE,
-    INTERVAL,
-    SECRETS,
     TIMEOUT,
     FarEnd,
     Streaming,
     TransportCase,
     TransportConformance,
 )
-from pushline.transports.base import CLOSE_SECONDS, Door
+from pushline.transports.base import CLOSE_SECONDS
 from pushline.transports.websocket import MAX_FRAME_BYTES
 
 KEY = "an-API-key-of-the-tests"
@@ -219,24 +212,13 @@ class AsgiCase(TransportCase):
             task.cancel()
         self.clock.settle()
 
-    def stand(self, *, origins: Sequence[str] = (), connect_rate: float = 0.0) -> None:
+    def make_clock(self) -> TurningClock:
         self.loop = asyncio.new_event_loop() if self.loop is None else self.loop
         asyncio.set_event_loop(self.loop)  # uvicorn's WebSockets look for it there
-        self.clock = TurningClock(self.loop)
-        self.store = FillableStore(Retention(messages=50))
-        self.signer = TokenSigner(SECRETS)
-        self.hub = Hub(
-            self.store,
-            self.clock,
-            self.signer,
-            heartbeat=Heartbeat(INTERVAL, TIMEOUT),
-            grace=GRACE,
-            random=lambda: 0.25,
-            connect_rate=connect_rate,
-        )
-        self.door = Door(self.hub, self.clock, Origins(origins))
-        self.statuses: list[str] = []
-        self.failures: list[Exception] = []
+        return TurningClock(self.loop)
+
+    def stand(self, *, origins: Sequence[str] = (), connect_rate: float = 0.0) -> None:
+        super().stand(origins=origins, connect_rate=connect_rate)
         self.seen: dict[str, Outlet] = {}
         self.crowd = Crowd(self.most)
         self.front = AsgiFront(Core(self), self.crowd)  # type: ignore[arg-type]

@@ -137,9 +137,13 @@ class TransportCase:
     def _stage(self) -> None:
         self.stand()
 
+    def make_clock(self) -> FakeClock:
+        """The clock of a new stage."""
+        return FakeClock()
+
     def stand(self, *, origins: Sequence[str] = (), connect_rate: float = 0.0) -> None:
         """Set the stage anew."""
-        self.clock = FakeClock()
+        self.clock = self.make_clock()
         self.store = FillableStore(Retention(messages=50))
         self.signer = TokenSigner(SECRETS)
         self.hub = Hub(
