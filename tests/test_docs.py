@@ -63,7 +63,7 @@ NOW = 1763957135.0  # that of spec/frames.json
 
 PAGES = sorted(
     path
-    for folder in (ROOT, DOCS, ROOT / "spec", ROOT / "examples", ROOT / "bench")
+    for folder in (ROOT, DOCS, *(ROOT / name for name in ("spec", "examples", "bench", "clients")))
     for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
 )
 
