@@ -286,18 +286,13 @@ class Hub:
         if len(self._in_time) == 1:
             self._clock.call_later(IN_TIME_SECONDS, self._turn)
 
-    def _keep_in_time(self) -> None:
-        """Somebody looks: let nothing wait any longer."""
-        if self._in_time:
-            self._turn()
-
     def _turn(self) -> None:
         operations, replies = self._operations, self._replies
         if self._in_time:  # they came first
             waiting, self._in_time = self._in_time, []
             operations = [operation for operation, _ in waiting] + operations
             replies = [reply for _, reply in waiting] + replies
-        if not operations:  # the hub was closed meanwhile
+        if not operations:  # done already, for somebody who looked, or the hub was closed
             return
         self._operations, self._replies = [], []
         self.counters.commits += 1
@@ -856,12 +851,10 @@ class Hub:
 
     def list_notices(self, after: int, limit: int, reply: Callable[[NoticeList], None], failed: Failed) -> None:
         """What the application was not told yet."""
-        self._keep_in_time()
         self._ask(lambda: self._store.notices(after, limit), reply, failed)
 
     def notices_of(self, client_id: str, reply: Callable[[Sequence[Notice]], None], failed: Failed) -> None:
         """What the application was not told yet of one client id."""
-        self._keep_in_time()
         self._ask(lambda: self._store.notices_of(client_id), reply, failed)
 
     # -- what the application wants of a client id (A4) --------------------------------------------------------
@@ -902,6 +895,7 @@ class Hub:
 
     def _ask(self, ask: Callable[[], Reply[Any]], reply: Callable[[Any], None], failed: Failed) -> None:
         """Ask the store something, and hand on what it answers, now or later."""
+        self._turn()  # whoever looks sees all that was said before
         try:
             answer = ask()
         except StoreError as error:

@@ -514,6 +514,14 @@ class TestLookingUp:
         assert (state.queued, state.acknowledged, state.policy) == (1, None, Policy.SHARE)
         assert names == ["page", "page"]
 
+    def test_it_sees_what_was_said_earlier_in_the_same_turn(self, stage: Stage) -> None:
+        page = stage.connect(stage.create())
+        stage.send()
+        page.acknowledge()
+        state, _ = self.look(stage)
+        assert state is not None
+        assert (format_id(state.acknowledged or 0), state.queued) == (page.cursor, 0)
+
     def test_one_that_does_not_exist(self, stage: Stage) -> None:
         assert self.look(stage) == (None, [])
 
