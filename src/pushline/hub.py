@@ -274,11 +274,7 @@ class Hub:
         operations.append(operation)
         self._replies.append(reply)
         if len(operations) == 1:
-            self._clock.call_soon(self._gather)
-
-    def _gather(self) -> None:
-        # The loop looks at its sockets once more before the commit: what came meanwhile shares it.
-        self._clock.call_soon(self._turn)
+            self._clock.call_soon(self._turn)
 
     def _submit_in_time(self, operation: Operation, reply: _Reply) -> None:
         """Submit with the next commit, but in :data:`IN_TIME_SECONDS` at the latest: a commit of its own costs more."""
