@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from tests.stores.late import LateStore
+
 from pushline.errors import StoreError
 from pushline.hub import Hub
 from pushline.messages import Append, Message, Policy, format_id
@@ -329,55 +331,23 @@ class Recording:
         self.inner.close()
 
 
-class Late:
+class Late(LateStore):
     """A store that answers when the test says so; what is asked of it is done at once."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, inner: MemoryStore | None = None) -> None:
-        self.inner = inner or MemoryStore()
-        self.loop = loop
+        super().__init__(inner or MemoryStore(), loop)
         self.waiting: list[Callable[[], None]] = []
         self.listener: Callable[[Sequence[Event]], None] = lambda events: None
+        self.error: StoreError | None = None
 
-    def _later(self, answer: T) -> asyncio.Future[T]:
+    def later(self, ask: Callable[[], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self.loop.create_future()
-        self.waiting.append(lambda: future.set_result(answer))
+        if (error := self.error) is not None:
+            self.waiting.append(lambda: future.set_exception(error))
+        else:
+            answer = ask()
+            self.waiting.append(lambda: future.set_result(answer))
         return future
-
-    def _never(self, error: StoreError) -> asyncio.Future[T]:
-        future: asyncio.Future[T] = self.loop.create_future()
-        self.waiting.append(lambda: future.set_exception(error))
-        return future
-
-    error: StoreError | None = None
-
-    def commit(self, operations: Sequence[Operation], now: float) -> asyncio.Future[list[Outcome]]:
-        if self.error is not None:
-            return self._never(self.error)
-        return self._later(self.inner.commit(operations, now))
-
-    def read(self, client_id: str, after: int, now: float) -> asyncio.Future[Read]:
-        if self.error is not None:
-            return self._never(self.error)
-        return self._later(self.inner.read(client_id, after, now))
-
-    def look(self, client_id: str, now: float) -> asyncio.Future[ChannelState | None]:
-        if self.error is not None:
-            return self._never(self.error)
-        return self._later(self.inner.look(client_id, now))
-
-    def clients(
-        self, prefix: str, after: str, connected: bool | None, limit: int, now: float
-    ) -> asyncio.Future[ClientList]:
-        return self._later(self.inner.clients(prefix, after, connected, limit, now))
-
-    def notices(self, after: int, limit: int) -> asyncio.Future[NoticeList]:
-        return self._later(self.inner.notices(after, limit))
-
-    def notices_of(self, client_id: str) -> asyncio.Future[Sequence[Notice]]:
-        return self._later(self.inner.notices_of(client_id))
-
-    def orphans(self) -> Orphans | None:
-        return self.inner.orphans()
 
     def answer(self, place: int = 0) -> None:
         """Let one answer arrive."""
@@ -397,13 +367,7 @@ class Late:
 
     def watch(self, listener: Callable[[Sequence[Event]], None]) -> None:
         self.listener = listener
-        self.inner.watch(listener)
-
-    def ready(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.inner.close()
+        super().watch(listener)
 
 
 class Deaf:
