@@ -24,7 +24,7 @@ demo: $(VENV)/runtime ## play tic-tac-toe in two browser windows
 	$(BIN)/pushline demo $(DEMO)
 
 .PHONY: test
-test: check js unit e2e coverage ## everything that has to pass, some minutes
+test: check js unit e2e coverage ## everything that has to pass, about half an hour
 
 .PHONY: check
 check: $(VENV)/development ## format, lint, types, layers, generated files
