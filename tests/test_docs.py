@@ -458,7 +458,6 @@ class TestLimits:
             ("each for 10 seconds", int(callbacks.ANSWER_SECONDS)),
             ("callbacks: 1,000 entries", MAX_LIST_LIMIT),
             ("connects a second: 5,000", int(Settings().connect_rate)),
-            ("connections of one client id: 100", Settings().max_per_client),
             ("for 10 seconds", int(Settings().ping_timeout)),
         ],
     )

@@ -135,7 +135,7 @@ class Pushline(Server):
 
     def _command(self, folder: Path) -> list[str]:
         where = ["--listen", self._host, "--data-dir", str(folder / "data"), "--store", self.store]
-        return [sys.executable, "-m", "pushline", "serve", *where, "--max-per-client", "0"]
+        return [sys.executable, "-m", "pushline", "serve", *where]
 
     def dialect(self, pages: int, *, shared: bool, one_channel: bool, progress: Progress) -> PushlineDialect:
         client_ids = ["c0"] if one_channel else [f"c{page}" for page in range(pages)]

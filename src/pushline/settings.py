@@ -118,7 +118,7 @@ class Settings:
         metavar="COUNT",
     )
     max_per_client: int = _setting(
-        100,
+        0,
         "Connections that one client id may have open (policy `share`); the others are told to come back. "
         "0: any number.",
         metavar="COUNT",
