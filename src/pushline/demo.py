@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from pushline.errors import ConfigurationError
+from pushline.server.listener import reachable, reachable_url
 from pushline.server.secrets import API_KEY, load
-from pushline.server.wiring import reachable, reachable_url
 
 START_SECONDS: Final = 15.0
 STOP_SECONDS: Final = 5.0

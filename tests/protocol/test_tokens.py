@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from itsdangerous import Signer
 
 from pushline.errors import ConnectionEnded
 from pushline.messages import Policy, is_client_id
@@ -31,6 +33,12 @@ def code(token: str, signer: TokenSigner = SIGNER, now: float = NOW) -> int:
 
 
 class TestATokenThatIsGood:
+    def test_is_signed_as_itsdangerous_signs_by_itself(self) -> None:
+        signer = Signer(
+            "the secret of this server", salt="pushline.token.v1", key_derivation="hmac", digest_method=hashlib.sha256
+        )
+        assert signer.unsign(TOKEN) == TOKEN.rpartition(".")[0].encode()
+
     @given(client_ids, ids, st.sampled_from(list(Policy)), st.integers(1, 86_400))
     @example("🎲" * 64, (1 << 63) - 1, Policy.REPLACE, 86_400)
     @example("\0", 0, Policy.SHARE, 1)

@@ -8,6 +8,7 @@ import pytest
 from tests.http.rig import BEARER, HOST, KEY, Page, Peer, Rig, assert_problem, handshake_bytes, request_bytes
 from websockets.frames import Frame, Opcode
 
+from pushline.hub import CONTEST_SECONDS
 from pushline.server.native import LINGER_SECONDS
 
 
@@ -27,6 +28,38 @@ class TestTheHandshake:
         opened = json.loads(frame)
         assert list(opened) == ["type", "client_id", "cursor", "gap", "ping", "timeout", "expires_in"]
         assert (opened["client_id"], opened["gap"], opened["expires_in"]) == ("ann", False, 7200)
+
+    def test_is_answered_in_one_write_with_the_open_frame(self, rig: Rig) -> None:
+        token = rig.token("ann")
+        peer = Peer(rig)
+        peer.write(handshake_bytes(token))
+        rig.clock.turn()
+        assert peer.pipe.writes == 1
+        written = peer.pipe.take()
+        assert written.startswith(b"HTTP/1.1 101 ")
+        assert b'{"type":"open"' in written
+
+    def test_is_answered_while_another_page_is_asked_for_its_place(self, rig: Rig) -> None:
+        token = rig.token("ann", policy="reject")
+        Page(rig, token, query="page=first")
+        peer = Peer(rig)
+        peer.write(handshake_bytes(token, query="page=second"))
+        rig.clock.turn()
+        head, separator, frames = peer.pipe.take().partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert separator
+        assert not frames
+        rig.clock.advance(CONTEST_SECONDS)
+        assert b'{"type":"open"' in peer.pipe.take()
+
+    def test_is_not_answered_to_a_page_that_has_gone(self, rig: Rig) -> None:
+        token = rig.token("ann")
+        peer = Peer(rig)
+        peer.write(handshake_bytes(token))
+        peer.pipe.drop()
+        rig.clock.turn()
+        assert peer.pipe.writes == 0
+        assert rig.hub.counters.connections == 0
 
     @pytest.mark.parametrize("split", range(1, 300, 7))
     def test_may_be_split_anywhere(self, rig: Rig, split: int) -> None:
@@ -55,7 +88,9 @@ class TestTheHandshake:
         peer = Peer(rig)
         peer.write(handshake_bytes(rig.token("ann")) + Frame(Opcode.PING, b"early").serialize(mask=True))
         rig.clock.turn()
-        assert Frame(Opcode.PONG, b"early").serialize(mask=False) in peer.pipe.take()
+        written = peer.pipe.take()
+        assert written.startswith(b"HTTP/1.1 101 ")
+        assert Frame(Opcode.PONG, b"early").serialize(mask=False) in written
 
     def test_ends_the_http_connection(self, rig: Rig) -> None:
         token = rig.token("ann")

@@ -26,11 +26,11 @@ from pushline.hosting.program import find, load
 from pushline.hosting.this_process import ThisProcess
 from pushline.http.request import MOUNTED_API
 from pushline.server.asgi_wire import Program
-from pushline.server.native import BACKLOG
+from pushline.server.listener import BACKLOG, reachable_url, split_address
 from pushline.server.run import store_place
 from pushline.server.secrets import API_KEY, TOKEN_SECRET, WEBHOOK_SECRET, Loaded
 from pushline.server.secrets import load as load_secret
-from pushline.server.wiring import DataDir, reachable_url, split_address
+from pushline.server.wiring import DataDir
 from pushline.settings import Settings
 
 log = logging.getLogger("pushline.server")

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Protocol
 
-from pushline.server.wiring import UNSENT_BYTES
+from pushline.server.listener import UNSENT_BYTES
 
 log = logging.getLogger("pushline.server")
 

@@ -32,7 +32,6 @@ from pushline.transports.websocket import Handshake, WebSocketTransport
 MAX_URL_BYTES: Final = 8 << 10
 MAX_HEADER_BYTES: Final = 16 << 10
 MAX_PIPELINED: Final = 1024
-BACKLOG: Final = 4096
 LINGER_SECONDS: Final = 2.0
 REQUEST_SECONDS: Final = 30.0
 IDLE_SECONDS: Final = 75.0

@@ -14,8 +14,9 @@ import uvloop
 
 from pushline import __version__, logs
 from pushline.errors import ConfigurationError
+from pushline.server.listener import UNIX
 from pushline.server.secrets import API_KEY, TOKEN_SECRET, WEBHOOK_SECRET, Loaded, load
-from pushline.server.wiring import UNIX, DataDir, Server
+from pushline.server.wiring import DataDir, Server
 from pushline.settings import Settings
 from pushline.stores import open_store
 from pushline.stores.base import Durability, Retention, Room, StoreOptions

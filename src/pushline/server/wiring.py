@@ -6,8 +6,6 @@ import asyncio
 import fcntl
 import os
 import random
-import socket
-import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,7 +26,8 @@ from pushline.http.page import Origins
 from pushline.hub import Hub
 from pushline.protocol.tokens import TokenSigner
 from pushline.protocol.values import Heartbeat
-from pushline.server.native import BACKLOG, NativeFront
+from pushline.server.listener import Listener, listen
+from pushline.server.native import NativeFront
 from pushline.server.proxies import Proxies
 from pushline.server.tls import Tls
 from pushline.settings import Settings
@@ -54,40 +53,7 @@ CROWD: Final = 20
 FAREWELL_SECONDS: Final = 2.0
 """How long the end waits for those who read the last answers slowly."""
 
-UNIX: Final = "unix:"
-"""How the address of a Unix socket begins."""
-
 DRAIN_LOOK_SECONDS: Final = 0.05
-
-UNSENT_BYTES: Final = 128 << 10
-"""What the kernel holds of one connection and has not sent yet: a page that is behind is fed from the store instead."""
-
-
-def split_address(listen: str, flag: str = "--listen") -> tuple[str, int]:
-    """Host and port of ``HOST:PORT`` (an IPv6 host in brackets). Raises :class:`ConfigurationError`."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535 or not host:
-        raise ConfigurationError(f"{flag} {listen} is not of the form HOST:PORT, such as 127.0.0.1:8080.")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def reachable(host: str) -> str:
-    """A name by which this machine reaches a server that listens on ``host``, be it on every address."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-
-
-def reachable_url(host: str, port: int) -> str:
-    """The address that a browser on this machine opens."""
-    name = reachable(host)
-    return f"http://{f'[{name}]' if ':' in name else name}:{port}"
-
-
-def _url_of(address: str, listener: asyncio.Server, scheme: str) -> str:
-    if address.startswith(UNIX):
-        return address
-    host, _ = split_address(address)
-    port = listener.sockets[0].getsockname()[1]
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class DataDir:
@@ -254,40 +220,25 @@ class Server:
         # The application's own address has no part in the limits on those who come from outside.
         self._front = make_front(core.app, crowd=Crowd(settings.max_connections, settings.max_per_address))
         self._private_front = make_front(core.private_app)
-        self._listener = await self._listen(self._front, "--listen", settings.listen, context)
-        self._private_listener: asyncio.Server | None = None
+        self._listener = await listen(
+            self._front.connection,
+            "--listen",
+            settings.listen,
+            context=context,
+            patience=settings.request_timeout if context else None,
+        )
+        self._private_listener: Listener | None = None
         if settings.api_listen:
             try:
-                self._private_listener = await self._listen(self._private_front, "--api-listen", settings.api_listen)
+                self._private_listener = await listen(
+                    self._private_front.connection, "--api-listen", settings.api_listen
+                )
             except ConfigurationError:
                 self._listener.close()
                 raise
-            self.api_url = _url_of(settings.api_listen, self._private_listener, "http")
-        self.url = _url_of(settings.listen, self._listener, "https" if context else "http")
+            self.api_url = self._private_listener.url("http")
+        self.url = self._listener.url("https" if context else "http")
         return self
-
-    async def _listen(
-        self, front: NativeFront, flag: str, address: str, context: ssl.SSLContext | None = None
-    ) -> asyncio.Server:
-        """Listen on ``HOST:PORT`` or ``unix:PATH``. Raises :class:`ConfigurationError`."""
-        loop = asyncio.get_running_loop()
-        patience = self._settings.request_timeout if context else None
-        try:
-            if address.startswith(UNIX):
-                path = address.removeprefix(UNIX)
-                local = await loop.create_unix_server(front.connection, path, backlog=BACKLOG)
-                os.chmod(path, 0o660)  # the service's user and group
-                return local
-            host, port = split_address(address, flag)
-            listener = await loop.create_server(
-                front.connection, host, port, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=patience
-            )
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigurationError(f"{flag} {address} cannot be served: {reason}.") from None
-        for listening in listener.sockets:  # what is accepted from it has the same
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-        return listener
 
     def renew(
         self, api_keys: tuple[str, ...], token_secrets: tuple[str, ...], webhook_secrets: tuple[str, ...] = ()

@@ -95,7 +95,7 @@ class Handshake:
 class WebSocketTransport(Stream):
     """One WebSocket connection, from the moment at which its handshake was read."""
 
-    __slots__ = ("_parts", "_reader", "_unread")
+    __slots__ = ("_answer", "_parts", "_reader", "_unread")
 
     name = "websocket"
 
@@ -104,14 +104,26 @@ class WebSocketTransport(Stream):
         self._reader: FrameReader | None = None
         self._unread = 0
         self._parts: bytearray | None = None
+        self._answer = b""
 
     def start(self, handshake: Handshake, request: Request) -> None:
-        """Answer the handshake and connect.
+        """Answer the handshake and connect. The answer goes out at the end of the turn, with the first frame if it can.
 
         A refusal closes with its code, since browsers hide the status of a refused handshake.
         """
-        self._wire.write(handshake.answer)
+        self._answer = handshake.answer
         self._connect(request, handshake.token)
+        self._door.clock.call_soon(self._answered)
+
+    def _answered(self) -> None:
+        """Who has to wait for the first frame does not wait for the answer."""
+        if self._answer:
+            self._write(b"")
+
+    def _write(self, data: bytes) -> None:
+        """Write, behind the answer to the handshake."""
+        answer, self._answer = self._answer, b""
+        self._wire.write(answer + data)
 
     # -- the hub's side ----------------------------------------------------------------------------------------
 
@@ -130,7 +142,7 @@ class WebSocketTransport(Stream):
             return
         frames = [self._frame(item) for item in items if type(item) is not Close]
         if frames:
-            self._wire.write(b"".join(frames))
+            self._write(b"".join(frames))
         if type(items[-1]) is Close:
             self._close(items[-1])
 
@@ -192,13 +204,14 @@ class WebSocketTransport(Stream):
     def _send(self, reader: FrameReader) -> None:
         for data in reader.data_to_send():
             if data:
-                self._wire.write(data)
+                self._write(data)
             else:
                 self._wire.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
         self._reader = None
+        self._answer = b""
         super().connection_lost(error)
 
 
