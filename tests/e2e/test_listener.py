@@ -12,6 +12,8 @@ import uvloop
 
 from pushline.server.listener import ACCEPTORS, UNIX, listen
 
+from .doors import run_apart
+
 pytestmark = pytest.mark.e2e
 
 TURNS = 100
@@ -63,8 +65,7 @@ def test_some_of_a_crowd_are_accepted_in_one_turn_of_the_loop(address: str) -> N
         listener.close()
         await listener.wait_closed()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(crowd())
+    run_apart(crowd(), uvloop.run)
 
 
 def test_nobody_listens_when_it_is_closed(address: str) -> None:
@@ -79,5 +80,4 @@ def test_nobody_listens_when_it_is_closed(address: str) -> None:
             with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
                 connect(stack, url)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(close())
+    run_apart(close(), uvloop.run)
