@@ -272,6 +272,15 @@ class TestRows:
         sweep(disk.store, NOW + 60)
         assert disk.rows("messages") == 0
 
+    def test_the_more_rows_are_left_the_more_go_in_one_sweep(self, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sqlite, "_PART_AT_ONCE", 1)
+        store = disk.open(Retention(messages=5000))
+        create(store, seconds=60)
+        store.commit([Append("ann", b"x")] * 4000, NOW)
+        while disk.rows("messages") == 4000:
+            store.sweep(NOW + 60)
+        assert disk.rows("messages") == 0
+
     def test_many_keys_of_one_channel_are_forgotten_in_several_sweeps(self, disk: Disk) -> None:
         create(disk.store)
         disk.store.commit([Append("ann", b"x", f"key {n}") for n in range(5000)], NOW)

@@ -113,10 +113,10 @@ _PUT_KEY: Final = "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?)"
 _PUT_CHANNEL: Final = "INSERT OR REPLACE INTO channels VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_NOTICE: Final = "INSERT OR REPLACE INTO callbacks VALUES (?, ?, ?, ?, ?, ?)"
 
-# What one sweep writes: few enough rows that what waits for it does so for two milliseconds or so. When more comes in
-# than goes, it takes a larger part of what is left, up to some limit.
+# What one sweep writes: few enough rows that what waits for it does so for two milliseconds or so. The more are left,
+# the more it takes, enough for 50,000 messages a second in the end: better that messages wait than that files grow.
 _ROWS_AT_ONCE: Final = 500
-_MOST_ROWS_AT_ONCE: Final = 1000
+_MOST_ROWS_AT_ONCE: Final = 5000
 _PART_AT_ONCE: Final = 200
 _ROWS_TO_WAIT_FOR: Final = 50_000
 """Messages lie in the order of time, not of channels: the more of them go together, the fewer pages are written."""
