@@ -55,7 +55,7 @@ def connects_command(store: str, file: Path | None, **options: Any) -> None:
 
 @main.command(name="messages")
 @click.option("--minutes", default=30.0, show_default=True, help="How long messages are sent.")
-@click.option("--rate", default=0.0, help="Messages a second.  [default: half of what the server can]")
+@click.option("--rate", default=0.0, help="Messages a second.  [default: half of what the server can one at a time]")
 @click.option("--pages", default=1000, show_default=True, help="Pages that are open.")
 @click.option("--sample-seconds", default=30.0, show_default=True, help="How long a line of the table takes.")
 @_STORE
