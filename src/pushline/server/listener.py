@@ -18,7 +18,7 @@ BACKLOG: Final = 4096
 
 ACCEPTORS: Final = 8
 """So many handles listen on each socket. A loop of libuv accepts one connection a turn by each of them; those that come
-in one turn share its commit, which halves what a crowd of pages costs that comes back."""
+in one turn share its commit, which spares a third of what a crowd of pages costs that comes back."""
 
 UNSENT_BYTES: Final = 128 << 10
 """What the kernel holds of one connection and has not sent yet: a page that is behind is fed from the store instead."""
