@@ -24,7 +24,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from fcntl import ioctl
 from typing import Any, Final, Protocol
-from urllib.parse import unquote_plus
+from urllib.parse import parse_qs
 
 from pushline.clock import Clock, Timer
 from pushline.errors import ConnectionEnded
@@ -126,12 +126,9 @@ class Door:
 
 
 def parameters(request: Request) -> dict[str, str]:
-    """The query's parameters, of each name the first; those that are not known to a transport are nothing to it."""
-    query: dict[str, str] = {}
-    for parameter in request.query.decode("latin-1").split("&"):
-        name, _, value = parameter.partition("=")
-        query.setdefault(unquote_plus(name), unquote_plus(value))
-    return query
+    """The query's parameters; those that are not known to a transport are nothing to it."""
+    query = parse_qs(request.query.decode("latin-1"), keep_blank_values=True)
+    return {name: values[0] for name, values in query.items()}
 
 
 def is_page(text: str) -> bool:
