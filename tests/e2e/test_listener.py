@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from pushline.errors import ConfigurationError
 from pushline.server.listener import ACCEPTORS, UNIX, listen
 
 from .doors import run_apart
@@ -81,3 +84,19 @@ def test_nobody_listens_when_it_is_closed(address: str) -> None:
                 connect(stack, url)
 
     run_apart(close(), uvloop.run)
+
+
+def test_one_that_gets_no_handle_listens_with_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def crowded() -> None:
+        url = f"{UNIX}{tmp_path / 'socket'}"
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "dup", full)
+            with pytest.raises(ConfigurationError, match=r"--listen .* cannot be served: Too many open files\.$"):
+                await listen(Counted, "--listen", url)
+        with ExitStack() as stack, pytest.raises((ConnectionRefusedError, FileNotFoundError)):
+            connect(stack, url)
+
+    run_apart(crowded(), uvloop.run)

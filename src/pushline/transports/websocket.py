@@ -137,7 +137,7 @@ class WebSocketTransport(Stream):
         items = self.session.outgoing()
         if items is None or self._phase is not OPEN:
             return
-        if len(items) == 1 and type(items[0]) is Message:
+        if len(items) == 1 and type(items[0]) is Message:  # never the first: a session opens with another frame
             self._wire.write(message_frame(items[0]))
             return
         frames = [self._frame(item) for item in items if type(item) is not Close]
